@@ -1,0 +1,22 @@
+"""Floor 2: who plays. Policies, learners, rollouts, evaluation."""
+
+from gail.agents.collect import collect_demos
+from gail.agents.evaluate import Evaluation, evaluate, evaluate_policy, random_return
+from gail.agents.expert import ExpertConfig, train_expert
+from gail.agents.policy import MLPPolicy, Policy, PolicyOutput, RandomPolicy, load_policy, save_policy
+
+__all__ = [
+    "Evaluation",
+    "ExpertConfig",
+    "MLPPolicy",
+    "Policy",
+    "PolicyOutput",
+    "RandomPolicy",
+    "collect_demos",
+    "evaluate",
+    "evaluate_policy",
+    "load_policy",
+    "random_return",
+    "save_policy",
+    "train_expert",
+]

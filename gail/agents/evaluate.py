@@ -1,0 +1,200 @@
+"""How well a policy plays: returns over a fixed number of episodes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gail.agents.policy import Policy, RandomPolicy, load_policy
+from gail.core.device import resolve_device
+from gail.core.errors import InputError
+from gail.core.random import make_generator
+from gail.core.statistics import Interval, mean_interval, normalized
+from gail.envs import make_vec
+from gail.envs.spaces import spaces_equal
+from gail.envs.vec import VecEnv
+
+EVALUATION_SEED = 10_000
+"""Evaluation episodes start from here on, away from the seeds of training and demonstrations."""
+RANDOM_EPISODES = 100
+"""How many episodes random play is measured over."""
+_WIDTH = 50
+"""Environments stepped together while evaluating."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Returns of E episodes."""
+
+    returns: np.ndarray
+    """``[E]`` undiscounted."""
+    lengths: np.ndarray
+    """``[E]`` steps."""
+
+    @property
+    def interval(self) -> Interval:
+        """Mean return with its 95% interval over episodes."""
+        return mean_interval(self.returns)
+
+
+def check_spaces(policy: Policy, env: VecEnv) -> None:
+    """Refuse a policy whose spaces are not the environment's.
+
+    Raises:
+        InputError: naming both.
+    """
+    for name in ("observation_space", "action_space"):
+        ours, theirs = getattr(policy, name), getattr(env, name)
+        if not spaces_equal(ours, theirs):
+            raise InputError(f"{env.env_id}: the policy's {name} is {ours}, the environment's is {theirs}")
+
+
+@torch.no_grad()
+def evaluate_policy(
+    policy: Policy, env: VecEnv, *, episodes: int, deterministic: bool = True, seed: int = EVALUATION_SEED
+) -> Evaluation:
+    """Play ``episodes`` episodes.
+
+    Environment i plays a share fixed beforehand, so that short episodes are not over-represented.
+
+    Args:
+        policy: who plays; its spaces must be the environment's.
+        env: a batch of environments; it is reset with ``seed``.
+        episodes: how many.
+        deterministic: the most probable actions instead of sampled ones.
+        seed: environment i starts from ``seed + i``.
+
+    Raises:
+        InputError: where the spaces differ or the environment has no end.
+    """
+    check_spaces(policy, env)
+    n = env.num_envs
+    share = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
+    generator = make_generator(seed, "evaluation", env.device)
+    obs, state = env.reset(seed), policy.initial_state(n)
+    returns: list[list[float]] = [[] for _ in range(n)]
+    lengths: list[list[int]] = [[] for _ in range(n)]
+    running, length = np.zeros(n), np.zeros(n, dtype=np.int64)
+    while any(len(done) < quota for done, quota in zip(returns, share, strict=True)):
+        output = policy.act(obs, state, deterministic=deterministic, generator=generator)
+        step = env.step(output.action)
+        obs, state = step.obs, output.state
+        valid = step.valid.cpu().numpy()
+        running += np.where(valid, step.reward.cpu().numpy(), 0.0)
+        length += valid
+        ended = (step.terminated | step.truncated).cpu()
+        if not bool(ended.any()):
+            continue
+        for i in np.flatnonzero(ended.numpy()):
+            if len(returns[i]) < share[i]:
+                returns[i].append(float(running[i]))
+                lengths[i].append(int(length[i]))
+            running[i], length[i] = 0.0, 0
+        if state is not None:
+            fresh = policy.initial_state(n)
+            mask = ended.to(env.device)
+            state = torch.where(mask.view(-1, *[1] * (state.ndim - 1)), fresh, state)
+    return Evaluation(
+        np.asarray([r for rows in returns for r in rows]), np.asarray([x for rows in lengths for x in rows])
+    )
+
+
+def evaluate_in(
+    policy: Policy,
+    env_id: str,
+    env_kwargs: dict[str, Any],
+    *,
+    episodes: int,
+    deterministic: bool = True,
+    seed: int = EVALUATION_SEED,
+    device: torch.device | str = "cpu",
+) -> Evaluation:
+    """As :func:`evaluate_policy`, in a batch of environments made for it and closed afterwards."""
+    env = make_vec(env_id, min(episodes, _WIDTH), device=device, **env_kwargs)
+    try:
+        return evaluate_policy(policy, env, episodes=episodes, deterministic=deterministic, seed=seed)
+    finally:
+        env.close()
+
+
+def random_return(env_id: str, env_kwargs: dict[str, Any]) -> Evaluation:
+    """What uniform random play gets, over 100 episodes with fixed seeds."""
+    env = make_vec(env_id, _WIDTH, **env_kwargs)
+    try:
+        policy = RandomPolicy(env.observation_space, env.action_space)
+        return evaluate_policy(policy, env, episodes=RANDOM_EPISODES)
+    finally:
+        env.close()
+
+
+def evaluate(
+    source: str | Path,
+    *,
+    env_id: str | None = None,
+    env_kwargs: dict[str, Any] | None = None,
+    episodes: int = 50,
+    deterministic: bool = True,
+    seed: int = EVALUATION_SEED,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Evaluate a policy file or a run; what `gail evaluate` does.
+
+    Args:
+        source: a run directory or a ``policy.safetensors``.
+        env_id: what is played; None plays what the policy was trained in.
+        env_kwargs: keyword arguments of the environment; None takes those of the training.
+        episodes: how many.
+        deterministic: the most probable actions instead of sampled ones.
+        seed: environment i starts from ``seed + i``.
+        device: where the policy runs.
+
+    Returns:
+        Plain data: ``env_id, episodes, deterministic, return_mean, return_interval, return_std, return_min,
+        return_max, length_mean, random_return, expert_return, normalized_return`` (the last two None where no
+        summary beside the policy tells the expert's return).
+
+    Raises:
+        InputError: where there is no policy, or its spaces are not the environment's.
+    """
+    if episodes < 1:
+        raise InputError(f"--episodes: {episodes}, expected at least 1")
+    loaded = load_policy(source, resolve_device(device))
+    same = env_id is None or env_id == loaded.env_id
+    env_id = env_id or loaded.env_id
+    if env_kwargs is None:
+        env_kwargs = loaded.env_kwargs if same else {}
+    result = evaluate_in(
+        loaded.policy, env_id, env_kwargs, episodes=episodes, deterministic=deterministic, seed=seed, device=device
+    )
+    random = random_return(env_id, env_kwargs).interval.mean
+    expert = _expert_return(Path(source)) if same else None
+    interval = result.interval
+    return {
+        "env_id": env_id,
+        "episodes": episodes,
+        "deterministic": deterministic,
+        "return_mean": interval.mean,
+        "return_interval": [interval.low, interval.high],
+        "return_std": float(result.returns.std()),
+        "return_min": float(result.returns.min()),
+        "return_max": float(result.returns.max()),
+        "length_mean": float(result.lengths.mean()),
+        "random_return": random,
+        "expert_return": expert,
+        "normalized_return": None if expert is None else normalized(interval.mean, random, expert),
+    }
+
+
+def _expert_return(source: Path) -> float | None:
+    """The expert's mean return, from the summary beside the policy."""
+    file = (source if source.is_dir() else source.parent) / "summary.json"
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))["expert_return"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return None if value is None else float(value)

@@ -1,0 +1,204 @@
+"""Experts: reinforcement learning on the true reward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gail.agents.evaluate import evaluate_in, random_return
+from gail.agents.policy import MLPPolicy, save_policy
+from gail.agents.ppo import PPO, PPOConfig
+from gail.agents.rollout import Collector
+from gail.agents.summary import run_summary
+from gail.core.device import resolve_device, use_threads
+from gail.core.engine import Turn, train
+from gail.core.errors import InputError
+from gail.core.player import Player
+from gail.core.random import derive_seed, make_generator, seeded_initialization
+from gail.core.rundir import open_run, write_summary
+from gail.envs import make_vec
+from gail.envs.vec import VecEnv
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """What `gail expert` does."""
+
+    algo: str = "ppo"
+    """The learner: ppo."""
+    steps: int = 1_000_000
+    """Environment steps."""
+    num_envs: int = 16
+    """Environments stepped together."""
+    backend: str = "auto"
+    """How environments are vectorized: auto, native, sync, async or vector_entry_point."""
+    device: str = "cpu"
+    """Where networks and tensors live: cpu, cuda, cuda:1, ..."""
+    threads: int = 1
+    """Threads of each tensor operation on the processor."""
+    evaluation_episodes: int = 50
+    """Episodes with deterministic actions after training."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    """The learner's hyperparameters."""
+
+    def __post_init__(self) -> None:
+        if self.algo != "ppo":
+            raise InputError(f"--algo: {self.algo!r} is unknown; expected 'ppo'")
+        for name in ("steps", "num_envs", "threads", "evaluation_episodes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')}: {getattr(self, name)}, expected at least 1")
+
+
+_RECIPES: dict[str, ExpertConfig] = {
+    "CartPole-v1": ExpertConfig(
+        steps=200_000,
+        num_envs=64,
+        ppo=PPOConfig(horizon=32, learning_rate=2e-3, epochs=6, minibatch_size=256),
+    ),
+    "Pendulum-v1": ExpertConfig(
+        steps=300_000,
+        num_envs=16,
+        ppo=PPOConfig(horizon=200, learning_rate=1e-3, gamma=0.9, minibatch_size=320),
+    ),
+    "Hopper-v5": ExpertConfig(
+        steps=2_000_000,
+        num_envs=16,
+        ppo=PPOConfig(horizon=128, learning_rate=5e-4, minibatch_size=128),
+    ),
+}
+
+
+def expert_recipe(env_id: str) -> ExpertConfig:
+    """The settings for an environment; those without one of their own share the default."""
+    return _RECIPES.get(env_id, ExpertConfig())
+
+
+class TrueReward:
+    """The game of plain PPO: one player, paid by the environment."""
+
+    def __init__(
+        self, env: VecEnv, config: PPOConfig, *, policy: MLPPolicy, seed: int, generators: Mapping[str, torch.Generator]
+    ) -> None:
+        self.env, self.policy = env, policy
+        self.ppo = PPO(policy, config, generators["shuffle"])
+        self.players: Mapping[str, Player] = {"policy": self.ppo.player}
+        self.collector = Collector(env, horizon=config.horizon, seed=seed, generator=generators["actions"])
+        self.steps = 0
+
+    @property
+    def exact_resume(self) -> bool:
+        """Whether the environments can go on exactly where a checkpoint left them."""
+        return self.env.saves_state
+
+    def round(self) -> Iterator[Turn]:
+        """One rollout and the policy's turns on it."""
+        rollout = self.collector.collect(self.policy)
+        yield from self.ppo.turns(rollout, rollout.rewards)
+        self.steps += rollout.rewards.numel()
+
+    def round_metrics(self) -> dict[str, float]:
+        """Episode statistics."""
+        return self.collector.stats.metrics()
+
+    def shown_metrics(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """The return."""
+        return {"return": metrics["return_mean"]} if "return_mean" in metrics else {}
+
+    def save_policy(self, path: Path) -> None:
+        """Write the policy as it is now."""
+        save_policy(self.policy, path, env_id=self.env.env_id, env_kwargs=self.env.env_kwargs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the player."""
+        return {"steps": self.steps, "collector": self.collector.state_dict(), "ppo": self.ppo.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self.steps = int(state["steps"])
+        self.collector.load_state_dict(state["collector"])
+        self.ppo.load_state_dict(state["ppo"])
+
+
+def new_policy(env: VecEnv, hidden: tuple[int, ...], seed: int) -> MLPPolicy:
+    """A fresh policy for ``env``, on its device, initialized from ``seed`` alone."""
+    with seeded_initialization(seed, "policy"):
+        policy = MLPPolicy(env.observation_space, env.action_space, hidden=hidden)
+    return policy.to(env.device)
+
+
+@dataclass(frozen=True)
+class ExpertResult:
+    """What training an expert gave."""
+
+    policy: MLPPolicy
+    summary: dict[str, Any]
+
+
+def train_expert(
+    env_id: str,
+    *,
+    config: ExpertConfig | None = None,
+    seed: int = 0,
+    env_kwargs: dict[str, Any] | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> ExpertResult:
+    """Train a policy on the environment's own reward.
+
+    Args:
+        env_id: what is played.
+        config: settings; None takes the environment's recipe.
+        seed: determines everything on CPU.
+        env_kwargs: keyword arguments of the environment.
+        out: run directory; None writes nothing.
+        resume: go on with the run in ``out``.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: on anything that cannot be used, before training starts.
+    """
+    config = config or expert_recipe(env_id)
+    env_kwargs = env_kwargs or {}
+    device = resolve_device(config.device)
+    use_threads(config.threads)
+    env = make_vec(env_id, config.num_envs, device=device, backend=config.backend, **env_kwargs)
+    try:
+        if out is not None:
+            run = {"verb": "expert", "env_id": env_id, "env_kwargs": env_kwargs, "seed": seed}
+            open_run(out, {"run": run, "config": config}, resume=resume)
+        generators = {name: make_generator(seed, name, device) for name in ("actions", "shuffle")}
+        policy = new_policy(env, config.ppo.hidden, seed)
+        game = TrueReward(env, config.ppo, policy=policy, seed=derive_seed(seed, "environment"), generators=generators)
+        seconds = train(
+            game,
+            total_steps=config.steps,
+            title=f"expert {config.algo} {env_id}",
+            directory=out,
+            resume=resume,
+            progress=progress,
+        )
+    finally:
+        env.close()
+    evaluation = evaluate_in(policy, env_id, env_kwargs, episodes=config.evaluation_episodes, device=device)
+    summary = run_summary(
+        env_id=env_id,
+        algo=config.algo,
+        seed=seed,
+        steps=game.steps,
+        seconds=seconds,
+        evaluation=evaluation,
+        random_return=random_return(env_id, env_kwargs).interval.mean,
+        expert_return=None,
+        demo_episodes=None,
+        exact_resume=game.exact_resume,
+        device=str(device),
+    )
+    if out is not None:
+        game.save_policy(out / "policy.safetensors")
+        write_summary(out, summary)
+    return ExpertResult(policy, summary)

@@ -1,0 +1,203 @@
+"""Who plays: the policy contract, the MLP actor-critic, random play, and policy files."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from gail.agents.heads import make_head
+from gail.core.checkpoint import load_tree, save_tree
+from gail.core.errors import InputError
+from gail.core.networks import Activation, Normalizer, mlp
+from gail.envs.spaces import SUPPORTED, SpaceEncoder, categories, space_from_json, space_to_json
+
+RecurrentState = Any
+"""What a recurrent policy carries from step to step; None for the others."""
+
+
+@dataclass(frozen=True)
+class PolicyOutput:
+    """What acting returns, for N rows."""
+
+    action: Tensor
+    """``[N, ...]``: in the action space, as executed."""
+    sample: Tensor
+    """``[N, k]``: what was drawn; log-probabilities are of this."""
+    log_prob: Tensor | None = None
+    """``[N]``, or None where the policy computes it later in one batch (``evaluate``)."""
+    value: Tensor | None = None
+    """``[N]``, or None likewise."""
+    state: RecurrentState = None
+    """What to pass to the next call."""
+
+
+class Policy(Protocol):
+    """Anything that plays."""
+
+    observation_space: gym.Space
+    action_space: gym.Space
+
+    def initial_state(self, n: int) -> RecurrentState:
+        """The state at the start of ``n`` episodes."""
+
+    def act(
+        self,
+        obs: Tensor,
+        state: RecurrentState = None,
+        *,
+        deterministic: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> PolicyOutput:
+        """Choose actions for observations ``[N, ...]``."""
+
+
+class MLPPolicy(nn.Module):
+    """Separate actor and critic networks over normalized observations.
+
+    Args:
+        observation_space: Box, Discrete or MultiDiscrete.
+        action_space: Box, Discrete or MultiDiscrete.
+        hidden: widths of the hidden layers of both networks.
+        activation: between the layers.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        *,
+        hidden: tuple[int, ...] = (64, 64),
+        activation: Activation = "tanh",
+    ) -> None:
+        super().__init__()
+        self.observation_space, self.action_space = observation_space, action_space
+        self.hidden, self.activation = tuple(hidden), activation
+        self.encoder = SpaceEncoder(observation_space)
+        self.normalizer = Normalizer(self.encoder.size)
+        self.head = make_head(action_space)
+        # The last layer starts near zero: a uniform policy, means at the centre of the bounds.
+        self.actor = mlp(self.encoder.size, hidden, self.head.size, activation=activation, output_gain=0.01)
+        self.critic = mlp(self.encoder.size, hidden, 1, activation=activation)
+
+    def initial_state(self, n: int) -> RecurrentState:
+        """No state: the policy sees one observation at a time."""
+        return None
+
+    def features(self, obs: Tensor) -> Tensor:
+        """Encoded and normalized observations ``[B, D]``, the input of both networks."""
+        return self.normalizer(self.encoder(obs))
+
+    @torch.no_grad()
+    def act(
+        self,
+        obs: Tensor,
+        state: RecurrentState = None,
+        *,
+        deterministic: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> PolicyOutput:
+        """Choose actions for ``obs`` ``[N, ...]``, sampled or the most probable ones."""
+        params = self.actor(self.features(obs))
+        sample = self.head.mode(params) if deterministic else self.head.sample(params, generator)
+        return PolicyOutput(self.head.to_action(sample), sample)
+
+    def evaluate_features(self, features: Tensor, sample: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As :meth:`evaluate`, on the result of :meth:`features`."""
+        log_prob, entropy = self.head.log_prob_entropy(self.actor(features), sample)
+        return log_prob, entropy, self.critic(features).squeeze(-1)
+
+    def evaluate(self, obs: Tensor, actions: Tensor, state: RecurrentState = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probability, entropy and value, each ``[B]``, of ``actions`` ``[B, ...]`` in ``obs`` ``[B, ...]``."""
+        return self.evaluate_features(self.features(obs), self.head.from_action(actions))
+
+
+class RandomPolicy:
+    """Uniform actions (Box without bounds: standard normal)."""
+
+    def __init__(self, observation_space: gym.Space, action_space: gym.Space) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+        if not isinstance(action_space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete):
+            raise InputError(f"action space {action_space} is not supported; supported are {SUPPORTED}")
+
+    def initial_state(self, n: int) -> RecurrentState:
+        """No state."""
+        return None
+
+    def act(
+        self,
+        obs: Tensor,
+        state: RecurrentState = None,
+        *,
+        deterministic: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> PolicyOutput:
+        """Draw actions; ``deterministic`` changes nothing."""
+        space, n, device = self.action_space, obs.shape[0], obs.device
+        if isinstance(space, spaces.Box):
+            low = torch.from_numpy(np.asarray(space.low, np.float32)).to(device)
+            high = torch.from_numpy(np.asarray(space.high, np.float32)).to(device)
+            uniform = torch.rand((n, *space.shape), device=device, generator=generator)
+            normal = torch.randn((n, *space.shape), device=device, generator=generator)
+            bounded = torch.isfinite(low) & torch.isfinite(high)
+            action = torch.where(bounded, low.nan_to_num(0, 0, 0) + uniform * (high - low).nan_to_num(0, 0, 0), normal)
+        else:
+            assert isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
+            counts, start = (torch.tensor(numbers, device=device) for numbers in categories(space))
+            uniform = torch.rand((n, len(counts)), device=device, generator=generator, dtype=torch.float64)
+            action = ((uniform * counts).long() + start).reshape(n, *(space.shape or ()))
+        return PolicyOutput(action, action.reshape(n, -1))
+
+
+def save_policy(policy: MLPPolicy, path: str | Path, *, env_id: str, env_kwargs: dict[str, Any]) -> None:
+    """Write ``policy`` with what is needed to build it again, as safetensors."""
+    save_tree(
+        path,
+        {
+            "policy": "mlp",
+            "env_id": env_id,
+            "env_kwargs": env_kwargs,
+            "observation_space": space_to_json(policy.observation_space),
+            "action_space": space_to_json(policy.action_space),
+            "config": {"hidden": list(policy.hidden), "activation": policy.activation},
+            "module": dict(policy.state_dict()),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A policy from a file, with the environment that it was trained in."""
+
+    policy: MLPPolicy
+    env_id: str
+    env_kwargs: dict[str, Any]
+
+
+def load_policy(path: str | Path, device: torch.device | str = "cpu") -> LoadedPolicy:
+    """Read a policy from a ``policy.safetensors`` or a run directory that holds one.
+
+    Raises:
+        InputError: where there is none, or the file is not one of ours.
+    """
+    path = Path(path)
+    file = path / "policy.safetensors" if path.is_dir() else path
+    tree = load_tree(file, device)
+    try:
+        if tree["policy"] != "mlp":
+            raise InputError(f"{file}: policy kind {tree['policy']!r} is unknown; expected 'mlp'")
+        config = {k: v for k, v in tree["config"].items() if k in inspect.signature(MLPPolicy).parameters}
+        policy = MLPPolicy(
+            space_from_json(tree["observation_space"]), space_from_json(tree["action_space"]), **config
+        ).to(device)
+        policy.load_state_dict(tree["module"])
+        return LoadedPolicy(policy, tree["env_id"], tree["env_kwargs"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise InputError(f"{file}: not a policy file of this toolkit ({error})") from error

@@ -1,0 +1,212 @@
+"""Proximal policy optimization (Schulman et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gail.agents.gae import advantages
+from gail.agents.policy import MLPPolicy
+from gail.agents.rollout import Rollout
+from gail.core.engine import Turn
+from gail.core.losses import Metrics
+from gail.core.player import Player
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Hyperparameters of PPO."""
+
+    horizon: int = 64
+    """Steps of each environment per rollout."""
+    learning_rate: float = 3e-4
+    """Adam's, at the start."""
+    anneal: bool = True
+    """Lower the learning rate linearly to zero over the run."""
+    gamma: float = 0.99
+    """Discount."""
+    gae_lambda: float = 0.95
+    """Trace decay of the advantage estimation."""
+    epochs: int = 10
+    """Passes over each rollout."""
+    minibatch_size: int = 128
+    """Rows per gradient step."""
+    clip: float = 0.2
+    """Range of the probability ratio."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    value_coef: float = 0.5
+    """Weight of the value loss."""
+    max_grad_norm: float = 0.5
+    """Global gradient norm after clipping."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the policy's and the value function's hidden layers."""
+
+
+@dataclass(frozen=True)
+class PPOBatch:
+    """One minibatch of B rows."""
+
+    features: Tensor
+    """``[B, D]``: encoded, normalized observations."""
+    samples: Tensor
+    """``[B, k]``: what the policy drew."""
+    log_prob: Tensor
+    """``[B]``: of the samples, under the policy that drew them."""
+    advantage: Tensor
+    """``[B]``: normalized over the rollout."""
+    target: Tensor
+    """``[B]``: value targets, scaled."""
+    weight: Tensor
+    """``[B]``: 1, or 0 in rows that were not played."""
+
+
+class ValueScale:
+    """Keeps the critic's targets near zero mean and unit variance while rewards change.
+
+    The critic predicts scaled returns; when the scale moves, its last layer is rewritten so that the unscaled
+    prediction stays the same (PopArt, van Hasselt et al. 2016, equations 3-5). GAIL needs it more than most: the
+    discriminator's rewards have no fixed scale.
+    """
+
+    _RATE = 0.2
+
+    def __init__(self, policy: MLPPolicy) -> None:
+        layer = policy.critic[-1]
+        assert isinstance(layer, nn.Linear)
+        self.layer, device = layer, layer.weight.device
+        # First and second moment of the returns, and the total weight that they have seen.
+        self.moments = torch.zeros(3, device=device)
+        self.mean = torch.zeros((), device=device)
+        self.std = torch.ones((), device=device)
+
+    @torch.no_grad()
+    def update(self, returns: Tensor, weight: Tensor) -> None:
+        """Move towards the moments of ``returns`` ``[T, N]``, counting rows by ``weight`` ``[T, N]``."""
+        total = weight.sum().clamp(min=1.0)
+        new = torch.stack(
+            [(returns * weight).sum() / total, (returns.square() * weight).sum() / total, torch.ones_like(total)]
+        )
+        self.moments = self.moments + self._RATE * (new - self.moments)
+        first, second = self.moments[0] / self.moments[2], self.moments[1] / self.moments[2]
+        std = (second - first.square()).clamp(min=1e-8).sqrt()
+        self.layer.weight.mul_(self.std / std)
+        self.layer.bias.copy_((self.std * self.layer.bias + self.mean - first) / std)
+        self.mean, self.std = first, std
+
+    def scale(self, returns: Tensor) -> Tensor:
+        """Returns to critic units."""
+        return (returns - self.mean) / self.std
+
+    def unscale(self, values: Tensor) -> Tensor:
+        """Critic outputs to returns."""
+        return values * self.std + self.mean
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The moments."""
+        return {"moments": self.moments, "mean": self.mean, "std": self.std}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self.moments, self.mean, self.std = state["moments"], state["mean"], state["std"]
+
+
+class PPO:
+    """Turns rollouts with rewards into the policy's minibatches.
+
+    Args:
+        policy: on its device.
+        config: hyperparameters.
+        generator: shuffles the rows; on the policy's device.
+    """
+
+    def __init__(self, policy: MLPPolicy, config: PPOConfig, generator: torch.Generator) -> None:
+        self.policy, self.config, self.generator = policy, config, generator
+        self.scale = ValueScale(policy)
+        self.player = Player(
+            "policy",
+            policy,
+            self.loss,
+            learning_rate=config.learning_rate,
+            anneal=config.anneal,
+            max_grad_norm=config.max_grad_norm,
+        )
+
+    def loss(self, batch: PPOBatch) -> tuple[Tensor, Metrics]:
+        """Clipped surrogate, value error and entropy bonus (equation 9), means over valid rows."""
+        config = self.config
+        log_prob, entropy, value = self.policy.evaluate_features(batch.features, batch.samples)
+        weight = batch.weight / batch.weight.sum().clamp(min=1.0)
+        log_ratio = log_prob - batch.log_prob
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1.0 - config.clip, 1.0 + config.clip)
+        surrogate = -(torch.minimum(ratio * batch.advantage, clipped * batch.advantage) * weight).sum()
+        value_loss = ((value - batch.target).square() * weight).sum()
+        entropy_mean = (entropy * weight).sum()
+        loss = surrogate + config.value_coef * value_loss - config.entropy_coef * entropy_mean
+        with torch.no_grad():
+            metrics = {
+                "surrogate": surrogate.detach(),
+                "value_loss": value_loss.detach(),
+                "entropy": entropy_mean.detach(),
+                "kl": ((ratio - 1.0 - log_ratio) * weight).sum(),
+                "clip_fraction": ((ratio != clipped) * weight).sum(),
+            }
+        return loss, metrics
+
+    def turns(self, rollout: Rollout, rewards: Tensor) -> Iterator[Turn]:
+        """The policy's turns on one rollout, judged by ``rewards`` ``[T, N]``."""
+        config, policy = self.config, self.policy
+        with torch.no_grad():
+            features = policy.features(rollout.obs.flatten(0, 1))
+            samples = rollout.samples.flatten(0, 1)
+            log_prob, _, value = policy.evaluate_features(features, samples)
+            next_value = policy.critic(policy.features(rollout.next_obs.flatten(0, 1))).squeeze(-1)
+            shape = rewards.shape
+            values = self.scale.unscale(value).view(shape)
+            gae = advantages(
+                rewards,
+                values,
+                self.scale.unscale(next_value).view(shape),
+                rollout.terminated,
+                # A row that was not played separates two episodes as an end does.
+                rollout.truncated | ~rollout.valid,
+                gamma=config.gamma,
+                gae_lambda=config.gae_lambda,
+            )
+            returns, weight = gae + values, rollout.valid.float()
+            self.scale.update(returns, weight)
+            total = weight.sum().clamp(min=1.0)
+            mean = (gae * weight).sum() / total
+            std = (((gae - mean).square() * weight).sum() / total).sqrt()
+            batch = PPOBatch(
+                features,
+                samples,
+                log_prob,
+                ((gae - mean) / (std + 1e-8)).flatten(),
+                self.scale.scale(returns).flatten(),
+                weight.flatten(),
+            )
+        rows = features.shape[0]
+        for _ in range(config.epochs):
+            order = torch.randperm(rows, device=features.device, generator=self.generator)
+            # One gather per epoch and views from then on: on small networks indexing costs as much as the step.
+            columns = [getattr(batch, field.name)[order].split(config.minibatch_size) for field in fields(batch)]
+            for parts in zip(*columns, strict=True):
+                minibatch = PPOBatch(*parts)
+                yield Turn("policy", minibatch, minibatch.weight.sum())
+        # Only now: within a round the policy that is trained must be the one that acted.
+        policy.normalizer.update(policy.encoder(rollout.obs.flatten(0, 1)), weight.flatten())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the player does not hold: the value scale and the shuffling."""
+        return {"scale": self.scale.state_dict(), "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self.scale.load_state_dict(state["scale"])
+        self.generator.set_state(state["generator"])

@@ -1,0 +1,156 @@
+"""Rollouts: what a policy did in T steps of N environments."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gail.agents.policy import Policy
+from gail.demos.types import Transitions
+from gail.envs.vec import VecEnv
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """T steps of N environments; every tensor is ``[T, N, ...]``."""
+
+    obs: Tensor
+    """The states acted in."""
+    samples: Tensor
+    """What the policy drew ``[T, N, k]``."""
+    actions: Tensor
+    """The actions as executed."""
+    next_obs: Tensor
+    """The true successors."""
+    rewards: Tensor
+    """The environment's own reward."""
+    terminated: Tensor
+    """bool: the task ended at this step."""
+    truncated: Tensor
+    """bool: the step was cut by a time limit."""
+    valid: Tensor
+    """bool: False where the row was not played."""
+    finished_lengths: Tensor
+    """int64: the finished episode's length where an episode ended, 0 elsewhere."""
+
+    def transitions(self) -> Transitions:
+        """The same steps as one batch of T * N rows, time first."""
+        return Transitions(
+            self.obs.flatten(0, 1),
+            self.actions.flatten(0, 1),
+            self.next_obs.flatten(0, 1),
+            self.terminated.flatten(0, 1),
+            self.rewards.flatten(0, 1),
+        )
+
+
+class EpisodeStats:
+    """True returns and lengths of finished episodes: the running ones and the last ``window``."""
+
+    def __init__(self, num_envs: int, window: int = 100) -> None:
+        self.running_return = np.zeros(num_envs, dtype=np.float64)
+        self.running_length = np.zeros(num_envs, dtype=np.int64)
+        self.finished: deque[tuple[float, int]] = deque(maxlen=window)
+        self.episodes = 0
+
+    def add(self, reward: np.ndarray, ended: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """Count one step of all environments; returns the lengths of those that ended (0 elsewhere)."""
+        self.running_return += np.where(valid, reward, 0.0)
+        self.running_length += valid
+        lengths = np.where(ended, self.running_length, 0)
+        for i in np.flatnonzero(ended):
+            self.finished.append((float(self.running_return[i]), int(self.running_length[i])))
+            self.episodes += 1
+            self.running_return[i] = 0.0
+            self.running_length[i] = 0
+        return lengths
+
+    def metrics(self) -> dict[str, float]:
+        """``return_mean`` and ``length_mean`` of the window (absent before the first end), ``episodes``."""
+        result: dict[str, float] = {"episodes": float(self.episodes)}
+        if self.finished:
+            result["return_mean"] = float(np.mean([r for r, _ in self.finished]))
+            result["length_mean"] = float(np.mean([length for _, length in self.finished]))
+        return result
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it."""
+        return {
+            "running_return": torch.from_numpy(self.running_return.copy()),
+            "running_length": torch.from_numpy(self.running_length.copy()),
+            "finished": [list(pair) for pair in self.finished],
+            "episodes": self.episodes,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self.running_return = state["running_return"].numpy().copy()
+        self.running_length = state["running_length"].numpy().copy()
+        self.finished.clear()
+        self.finished.extend((float(r), int(length)) for r, length in state["finished"])
+        self.episodes = int(state["episodes"])
+
+
+class Collector:
+    """Plays a policy in a batch of environments, T steps at a time, and never resets in between."""
+
+    def __init__(self, env: VecEnv, *, horizon: int, seed: int, generator: torch.Generator) -> None:
+        self.env, self.horizon, self.generator = env, horizon, generator
+        self.stats = EpisodeStats(env.num_envs)
+        self.obs = env.reset(seed)
+
+    @torch.no_grad()
+    def collect(self, policy: Policy) -> Rollout:
+        """Play ``horizon`` steps with sampled actions."""
+        steps, samples, actions, observed = [], [], [], []
+        for _ in range(self.horizon):
+            output = policy.act(self.obs, generator=self.generator)
+            step = self.env.step(output.action)
+            observed.append(self.obs)
+            samples.append(output.sample)
+            actions.append(output.action)
+            steps.append(step)
+            self.obs = step.obs
+        terminated = torch.stack([s.terminated for s in steps])
+        truncated = torch.stack([s.truncated for s in steps])
+        valid = torch.stack([s.valid for s in steps])
+        rewards = torch.stack([s.reward for s in steps])
+        return Rollout(
+            obs=torch.stack(observed),
+            samples=torch.stack(samples),
+            actions=torch.stack(actions),
+            next_obs=torch.stack([s.next_obs for s in steps]),
+            rewards=rewards,
+            terminated=terminated,
+            truncated=truncated,
+            valid=valid,
+            finished_lengths=self._count(rewards, terminated | truncated, valid),
+        )
+
+    def _count(self, rewards: Tensor, ended: Tensor, valid: Tensor) -> Tensor:
+        host = [t.cpu().numpy() for t in (rewards, ended, valid)]
+        lengths = [self.stats.add(*rows) for rows in zip(*host, strict=True)]
+        return torch.from_numpy(np.stack(lengths)).to(rewards.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Environments, running statistics and the generator of the samples."""
+        return {
+            "env": self.env.state_dict(),
+            "stats": self.stats.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self.obs = self.env.load_state_dict(state["env"])
+        self.stats.load_state_dict(state["stats"])
+        if not self.env.saves_state:
+            # New episodes run now: what had been summed belongs to episodes that no longer exist.
+            self.stats.running_return[:] = 0.0
+            self.stats.running_length[:] = 0
+        self.generator.set_state(state["generator"])

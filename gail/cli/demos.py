@@ -1,0 +1,200 @@
+"""``gail demos collect, info, check, convert``: demonstrations in and out of files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from gail.agents.collect import collect_demos
+from gail.agents.policy import load_policy
+from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json
+from gail.core.errors import InputError
+from gail.demos import Columns, Demonstrations, describe, inspect_demos, load_demos, save_demos
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file that does not describe itself is read."""
+
+    env: str | None = None
+    """The environment of a file that names none."""
+    env_kwargs: str | None = None
+    """What that environment was made with, as JSON."""
+    action_shift: int = 0
+    """1 mends a file whose row t holds the action that led to row t."""
+    columns: Columns = field(default_factory=Columns)
+    """Which columns of a table hold what."""
+
+
+@dataclass(frozen=True)
+class InfoArguments:
+    """Show what a demonstration file holds."""
+
+    path: tyro.conf.Positional[Path]
+    """A file or folder of any kind."""
+    reading: Annotated[Reading, tyro.conf.arg(name="")] = field(default_factory=Reading)
+    common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
+
+
+@dataclass(frozen=True)
+class CheckArguments:
+    """Look for defects; exit status 1 where there are any."""
+
+    path: tyro.conf.Positional[Path]
+    """A file or folder of any kind."""
+    no_simulate: bool = False
+    """Do not play recorded steps again in the simulator."""
+    reading: Annotated[Reading, tyro.conf.arg(name="")] = field(default_factory=Reading)
+    common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
+
+
+@dataclass(frozen=True)
+class ConvertArguments:
+    """Write demonstrations in another format."""
+
+    path: tyro.conf.Positional[Path]
+    """A file or folder of any kind."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Where to write; must not exist yet."""
+    to: Literal["npz", "minari"] | None = None
+    """The format; by default npz where OUT ends in .npz, else Minari."""
+    episodes: int | None = None
+    """Keep the first so many episodes."""
+    reading: Annotated[Reading, tyro.conf.arg(name="")] = field(default_factory=Reading)
+    common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
+
+
+@dataclass(frozen=True)
+class CollectArguments:
+    """Roll a policy into demonstrations."""
+
+    policy: tyro.conf.Positional[Path]
+    """A run directory or a policy.safetensors."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Where to write; must not exist yet."""
+    episodes: int = 25
+    """How many."""
+    env: str | None = None
+    """What is played; by default what the policy was trained in."""
+    env_kwargs: str | None = None
+    """Keyword arguments of the environment, as JSON; those of the training where not given."""
+    stochastic: bool = False
+    """Sample actions instead of taking the most probable ones."""
+    seed: int = 1000
+    """Episode i is reset with seed + i."""
+    common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
+
+
+def run(argv: list[str]) -> int:
+    """Find the verb and return its exit status."""
+    verbs: dict[str, Callable[[list[str]], int]] = {
+        "collect": _collect,
+        "info": _info,
+        "check": _check,
+        "convert": _convert,
+    }
+    if not argv or argv[0] not in verbs:
+        raise InputError(f"expected: gail demos {', '.join(verbs)}")
+    return verbs[argv[0]](argv[1:])
+
+
+def _load(path: Path, reading: Reading) -> Demonstrations:
+    return load_demos(
+        path,
+        env_id=reading.env,
+        env_kwargs=parse_kwargs(reading.env_kwargs),
+        columns=reading.columns if reading.columns != Columns() else None,
+        action_shift=reading.action_shift,
+    )
+
+
+def _print_description(data: dict[str, Any]) -> None:
+    for name, value in data.items():
+        if isinstance(value, dict):
+            shown = ", ".join(f"{key} {format_value(item)}" for key, item in value.items()) or "-"
+        else:
+            shown = format_value(value) if value != "" else "-"
+        print(f"{name.replace('_', ' '):<14}{shown}")
+
+
+def _info(argv: list[str]) -> int:
+    arguments = parse(InfoArguments, argv, prog="gail demos info", description="Show what a demonstration file holds.")
+    data = describe(_load(arguments.path, arguments.reading))
+    _print_description(data)
+    if arguments.common.json:
+        print_json(data)
+    return 0
+
+
+def _check(argv: list[str]) -> int:
+    arguments = parse(CheckArguments, argv, prog="gail demos check", description="Look for defects.")
+    reading = arguments.reading
+    plain = reading.columns == Columns() and reading.action_shift == 0
+    report = inspect_demos(
+        arguments.path if plain else _load(arguments.path, reading),
+        reading.env,
+        parse_kwargs(reading.env_kwargs),
+        simulate=not arguments.no_simulate,
+    )
+    for finding in report.findings:
+        where = "" if finding.episode is None else f" (episode {finding.episode})"
+        print(f"{finding.rule}{where}: {finding.message}")
+    for skipped in report.skipped:
+        print(f"not checked, {skipped.rule}: {skipped.reason}")
+    count = len(report.findings)
+    print(f"{arguments.path}: {count or 'no'} finding{'' if count == 1 else 's'}")
+    if arguments.common.json:
+        findings = [{"rule": f.rule, "episode": f.episode, "message": f.message} for f in report.findings]
+        skipped_rows = [{"rule": s.rule, "reason": s.reason} for s in report.skipped]
+        print_json({"path": str(arguments.path), "findings": findings, "skipped": skipped_rows})
+    return 1 if report.findings else 0
+
+
+def _convert(argv: list[str]) -> int:
+    arguments = parse(
+        ConvertArguments, argv, prog="gail demos convert", description="Write demonstrations in another format."
+    )
+    demos = _load(arguments.path, arguments.reading)
+    if arguments.episodes is not None:
+        if not 1 <= arguments.episodes <= len(demos):
+            raise InputError(f"--episodes: {arguments.episodes}, expected 1 to {len(demos)}")
+        demos = demos.first(arguments.episodes)
+    return _write(demos, arguments.out, arguments.to, arguments.common)
+
+
+def _collect(argv: list[str]) -> int:
+    arguments = parse(
+        CollectArguments, argv, prog="gail demos collect", description="Roll a policy into demonstrations."
+    )
+    if arguments.episodes < 1:
+        raise InputError(f"--episodes: {arguments.episodes}, expected at least 1")
+    if arguments.out.exists():
+        raise InputError(f"{arguments.out}: exists already; choose another --out")
+    loaded = load_policy(arguments.policy)
+    kwargs = parse_kwargs(arguments.env_kwargs)
+    if kwargs is None:
+        kwargs = loaded.env_kwargs if arguments.env in (None, loaded.env_id) else {}
+    demos = collect_demos(
+        loaded.policy,
+        arguments.env or loaded.env_id,
+        episodes=arguments.episodes,
+        env_kwargs=kwargs,
+        deterministic=not arguments.stochastic,
+        seed=arguments.seed,
+        source=f"gail demos collect {arguments.policy}",
+        progress=True,
+    )
+    return _write(demos, arguments.out, None, arguments.common)
+
+
+def _write(demos: Demonstrations, out: Path, to: Literal["npz", "minari"] | None, common: Common) -> int:
+    written = load_demos(save_demos(demos, out, to))
+    data = describe(written)
+    _print_description(data)
+    if common.json:
+        print_json(data)
+    return 0

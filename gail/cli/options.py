@@ -1,0 +1,118 @@
+"""What the verbs share: options every verb has, parsing, and printing."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from gail.core.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Common:
+    """Options of every verb."""
+
+    json: bool = False
+    """Print one JSON object on the last line of standard output."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+def parse(kind: type[T], argv: list[str], *, prog: str, description: str, default: Any = None) -> T:
+    """Parse ``argv`` into the dataclass ``kind``; wrong flags exit with status 2."""
+    return tyro.cli(
+        kind,
+        args=argv,
+        prog=prog,
+        description=description,
+        default=default,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def parse_kwargs(text: str | None) -> dict[str, Any] | None:
+    """Environment keyword arguments from JSON text.
+
+    Raises:
+        InputError: where it is not a JSON object.
+    """
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--env-kwargs: not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise InputError(f"--env-kwargs: {text!r}, expected a JSON object such as '{{\"g\": 9.81}}'")
+    return value
+
+
+def flag_value(argv: list[str], name: str) -> str | None:
+    """The value of a flag, looked up before the real parsing because defaults depend on it."""
+    for position, word in enumerate(argv):
+        if word == name and position + 1 < len(argv):
+            return argv[position + 1]
+        if word.startswith(name + "="):
+            return word.partition("=")[2]
+    return None
+
+
+def default_out(verb: str, env_id: str, algo: str) -> Path:
+    """A run directory that nobody has used yet."""
+    moment = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{verb}-{env_id.replace('/', '-')}-{algo}-{moment}"
+
+
+def show(rows: list[dict[str, Any]], *, title: str = "") -> None:
+    """Print ``rows`` as a table; the keys of the first are the columns."""
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for name in rows[0]:
+        numeric = isinstance(rows[0][name], int | float)
+        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(format_value(value) for value in row.values()))
+    console = Console()
+    # Files and pipes have no width of their own; eighty columns would cut the numbers.
+    console.width = console.width if console.is_terminal else 140
+    console.print(table)
+
+
+def format_value(value: Any) -> str:
+    """A value for people: thousands separated, four significant digits, a dash for nothing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(format_value(item) for item in value) + "]"
+    return str(value)
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """One JSON object on one line of standard output; NaN becomes null."""
+
+    def strict(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): strict(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [strict(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    sys.stdout.write(json.dumps(strict(data), default=str) + "\n")
+    sys.stdout.flush()

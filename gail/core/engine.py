@@ -1,0 +1,199 @@
+"""The engine: one loop that trains every network of the toolkit.
+
+Glossary:
+    game      a schedule of players over data: :meth:`Game.round` yields (player, batch) turns.
+    round     one pass of the schedule (for GAIL: one rollout, the discriminator's turns, the policy's turns).
+    turn      one gradient step of one player on one batch.
+    step      the unit of a run's length; environment steps wherever there is an environment.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from gail.core.checkpoint import load_tree, save_tree
+from gail.core.files import write_text_atomic
+from gail.core.player import Player
+from gail.core.progress import ProgressBar
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One gradient step that a game asks for."""
+
+    player: str
+    """Which player."""
+    batch: Any
+    """What its loss takes."""
+    rows: float | Tensor
+    """How many rows the batch's metrics are means of."""
+
+
+class Game(Protocol):
+    """What the engine can run."""
+
+    players: Mapping[str, Player]
+    steps: int
+    """Steps taken so far."""
+
+    @property
+    def exact_resume(self) -> bool:
+        """Whether a resumed run equals one that never stopped."""
+
+    def round(self) -> Iterator[Turn]:
+        """Play one round: collect, yield turns, advance ``steps``."""
+
+    def round_metrics(self) -> dict[str, float]:
+        """Metrics of the round that just ended, beside those of the players."""
+
+    def shown_metrics(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """The few of ``metrics`` that a progress bar shows."""
+
+    def save_policy(self, path: Path) -> None:
+        """Write the policy as it is now."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the players: environments, generators of random numbers, running statistics."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss became NaN or infinite; the last checkpoint is still good."""
+
+
+def train(
+    game: Game,
+    *,
+    total_steps: int,
+    title: str,
+    directory: Path | None = None,
+    resume: bool = False,
+    checkpoints: int = 20,
+    progress: bool = True,
+) -> float:
+    """Run ``game`` until ``total_steps`` and return the wall-clock seconds of training (all parts summed).
+
+    Args:
+        game: what is trained.
+        total_steps: the run's length; annealed learning rates reach zero there.
+        title: names the run in the progress bar.
+        directory: gets ``metrics.jsonl``, TensorBoard events and ``checkpoints/{latest,best}``; None writes nothing.
+        resume: go on from ``directory/checkpoints/latest`` where there is one.
+        checkpoints: how many are written over the run; a kill loses at most one interval.
+        progress: show a progress bar.
+
+    Raises:
+        TrainingDiverged: where a player's loss is not finite.
+    """
+    log = _Log(directory) if directory is not None else None
+    seconds, best = 0.0, -math.inf
+    if log is not None and resume and log.checkpoint.exists():
+        state = load_tree(log.checkpoint)
+        for name, player in game.players.items():
+            player.load_state_dict(state["players"][name])
+        game.load_state_dict(state["game"])
+        seconds, best = state["seconds"], float(state["best"])
+    if log is not None:
+        log.open(game.steps)
+    interval = max(total_steps / checkpoints, 1.0)
+    next_checkpoint = (math.floor(game.steps / interval) + 1) * interval
+
+    with ProgressBar(title, total_steps, enabled=progress) as bar:
+        bar.update(game.steps)
+        while game.steps < total_steps:
+            started, steps_before = time.perf_counter(), game.steps
+            for player in game.players.values():
+                player.set_progress(game.steps / total_steps)
+            for turn in game.round():
+                game.players[turn.player].step(turn.batch, turn.rows)
+            metrics = game.round_metrics()
+            for player in game.players.values():
+                metrics.update(player.read_metrics())
+            elapsed = time.perf_counter() - started
+            seconds += elapsed
+            _guard(game, metrics)
+            bar.update(game.steps, **game.shown_metrics(metrics))
+            if log is None:
+                continue
+            log.write(
+                game.steps,
+                {"seconds": seconds, "steps_per_second": (game.steps - steps_before) / elapsed, **metrics},
+            )
+            if game.steps >= next_checkpoint or game.steps >= total_steps:
+                while next_checkpoint <= game.steps:
+                    next_checkpoint += interval
+                score = metrics.get("return_mean", -math.inf)
+                if score > best:
+                    best = score
+                    game.save_policy(log.best)
+                started = time.perf_counter()
+                save_tree(
+                    log.checkpoint,
+                    {
+                        "players": {name: player.state_dict() for name, player in game.players.items()},
+                        "game": game.state_dict(),
+                        "seconds": seconds,
+                        "best": best,
+                    },
+                )
+                seconds += time.perf_counter() - started
+    if log is not None:
+        log.close()
+    return seconds
+
+
+def _guard(game: Game, metrics: Mapping[str, float]) -> None:
+    for name in game.players:
+        loss = metrics.get(f"{name}/loss", 0.0)
+        if not math.isfinite(loss):
+            raise TrainingDiverged(
+                f"the {name}'s loss became {loss} in the round that ended at step {game.steps}; "
+                "the last checkpoint is intact"
+            )
+
+
+class _Log:
+    """The files of one run: a line of metrics per round, TensorBoard events, the checkpoint."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.metrics = directory / "metrics.jsonl"
+        self.checkpoint = directory / "checkpoints" / "latest" / "state.safetensors"
+        self.best = directory / "checkpoints" / "best" / "policy.safetensors"
+
+    def open(self, step: int) -> None:
+        """Start at ``step``: lines and events beyond it (of rounds that are played again) are dropped."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        kept = []
+        if self.metrics.exists():
+            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+                except json.JSONDecodeError:
+                    break  # the line that the kill cut
+        write_text_atomic(self.metrics, "".join(kept))
+        self._file = open(self.metrics, "a", encoding="utf-8")
+        self._events = SummaryWriter(str(self.directory), purge_step=step + 1 if step else None)
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        clean = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        self._file.write(json.dumps({"step": step, **clean}) + "\n")
+        self._file.flush()
+        for name, value in metrics.items():
+            self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._file.close()
+        self._events.close()

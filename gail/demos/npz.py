@@ -1,0 +1,185 @@
+"""The project's own layout: flat npz.
+
+==================  ==========================================================================
+``observations``    ``[sum(T_i + 1), ...]``: each episode's states, its last successor included
+``actions``         ``[sum(T_i), ...]``
+``rewards``         ``[sum(T_i)]``; absent where not recorded
+``lengths``         ``[E]`` integers: T_i
+``terminated``      ``[E]`` bool, or int8 with -1 for *unknown*; absent means unknown throughout
+``truncated``       as ``terminated``
+``env_id``          text; absent where not known
+``env_kwargs``      a JSON object as text
+``seeds``           optional ``[E]`` integers, -1 for unknown
+``source``          optional text
+``kind``            optional text: ``episodes`` or ``transitions`` (then every T_i is 1)
+``generator``       JSON object as text, present exactly when the data is synthetic
+==================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from gail.core.errors import InputError
+from gail.demos.archive import read_npz, write_npz
+from gail.demos.errors import DemosError
+from gail.demos.fields import (
+    read_json_object,
+    read_text,
+    require_numbers,
+    require_plain_env_id,
+    require_rows,
+    require_vector,
+)
+from gail.demos.recorded import ReadOptions, RecordedEpisode, assemble, split_rows
+from gail.demos.types import Demonstrations
+
+FORMAT = "npz"
+UNKNOWN = -1
+_OPTIONAL = (
+    "rewards", "terminated", "truncated", "env_id", "env_kwargs", "seeds", "source", "kind", "generator",
+)  # fmt: skip
+
+
+def read_flat_npz(path: Path, options: ReadOptions) -> Demonstrations:
+    """Read the flat npz layout (see the module's docstring).
+
+    Raises:
+        DemosError: one line naming the file, the field, what was found and what was expected.
+    """
+    data = read_npz(path, ("observations", "actions", "lengths"), _OPTIONAL)
+    lengths = _read_lengths(path, data["lengths"])
+    episodes, steps = len(lengths), sum(lengths)
+    for name, rows in (("observations", steps + episodes), ("actions", steps)):
+        require_numbers(path, name, data[name])
+        require_rows(path, name, data[name], rows, f"{steps} steps in {episodes} episodes")
+    rewards: list[np.ndarray] | list[None] = [None] * episodes
+    if "rewards" in data:
+        require_vector(
+            path, "rewards", require_numbers(path, "rewards", data["rewards"]), steps, "one per step"
+        )
+        rewards = split_rows(data["rewards"], lengths)
+    texts = {
+        name: read_text(path, name, data[name])
+        for name in ("env_id", "env_kwargs", "source", "kind", "generator")
+        if name in data
+    }
+    kind = texts.get("kind", "episodes")
+    if kind not in ("episodes", "transitions"):
+        raise DemosError(f"{path}: field 'kind': expected 'episodes' or 'transitions', found {kind[:40]!r}")
+    recorded = map(
+        RecordedEpisode,
+        split_rows(data["observations"], [length + 1 for length in lengths]),
+        split_rows(data["actions"], lengths),
+        rewards,
+        _read_flags(path, "terminated", data.get("terminated"), episodes),
+        _read_flags(path, "truncated", data.get("truncated"), episodes),
+        _read_seeds(path, data.get("seeds"), episodes),
+    )
+    trajectories, dropped = assemble(
+        path, recorded, has_last_successor=True, action_shift=options.action_shift
+    )
+    return Demonstrations(
+        trajectories,
+        env_id=require_plain_env_id(path, texts["env_id"]) if texts.get("env_id") else None,
+        env_kwargs=read_json_object(path, "env_kwargs", texts.get("env_kwargs", "{}")),
+        source=texts.get("source", ""),
+        kind=kind,
+        generator=read_json_object(path, "generator", texts["generator"]) if "generator" in texts else None,
+        path=path,
+        format=FORMAT,
+        dropped=dropped,
+    )
+
+
+def write_flat_npz(demos: Demonstrations, path: Path, *, overwrite: bool = False) -> None:
+    """Write ``demos`` in the flat npz layout, compressed and atomically.
+
+    Raises:
+        InputError: where ``path`` exists and ``overwrite`` is False, or ``demos`` cannot be laid out flat
+            (no episodes, rewards in some episodes only, differing shapes or dtypes, values that JSON lacks).
+    """
+    trajectories = demos.trajectories
+    if not trajectories:
+        raise InputError(f"{path}: nothing to write: expected at least one episode")
+    for name in ("observations", "actions"):
+        kinds = {(getattr(t, name).dtype, getattr(t, name).shape[1:]) for t in trajectories}
+        if len(kinds) > 1:
+            raise InputError(
+                f"{path}: field {name!r}: expected one dtype and shape in all episodes, found {len(kinds)}"
+            )
+        require_numbers(path, name, getattr(trajectories[0], name))
+    arrays = {
+        "observations": np.concatenate([t.observations for t in trajectories]),
+        "actions": np.concatenate([t.actions for t in trajectories]),
+        "lengths": np.asarray([len(t) for t in trajectories], dtype=np.int64),
+        "terminated": _write_flags([t.terminated for t in trajectories]),
+        "truncated": _write_flags([t.truncated for t in trajectories]),
+        "env_kwargs": _json(path, "env_kwargs", demos.env_kwargs),
+        "source": np.asarray(demos.source),
+        "kind": np.asarray(demos.kind),
+    }
+    rewards = [t.rewards for t in trajectories if t.rewards is not None]
+    if rewards and len(rewards) < len(trajectories):
+        found = f"{len(rewards)} of {len(trajectories)}"
+        raise InputError(f"{path}: field 'rewards': expected all episodes or none, found {found}")
+    if rewards:
+        arrays["rewards"] = np.concatenate(rewards)
+    if any(t.seed is not None for t in trajectories):
+        arrays["seeds"] = np.asarray(
+            [UNKNOWN if t.seed is None else t.seed for t in trajectories], dtype=np.int64
+        )
+    if demos.env_id is not None:
+        arrays["env_id"] = np.asarray(demos.env_id)
+    if demos.generator is not None:
+        arrays["generator"] = _json(path, "generator", demos.generator)
+    write_npz(path, arrays, overwrite=overwrite)
+
+
+def _read_lengths(path: Path, value: np.ndarray) -> list[int]:
+    if value.ndim != 1 or value.size == 0:
+        raise DemosError(
+            f"{path}: field 'lengths': expected [E] with at least one episode, found {value.shape}"
+        )
+    if value.dtype.kind not in "iu":
+        raise DemosError(f"{path}: field 'lengths': expected integers, found {value.dtype}")
+    lengths = [int(length) for length in value]
+    if min(lengths) < 1:
+        raise DemosError(
+            f"{path}: field 'lengths': expected at least 1 step per episode, found {min(lengths)}"
+        )
+    return lengths
+
+
+def _read_flags(path: Path, name: str, value: np.ndarray | None, episodes: int) -> list[bool | None]:
+    if value is None:
+        return [None] * episodes
+    require_vector(path, name, value, episodes, "one per episode")
+    if value.dtype.kind not in "biu" or not np.isin(value, (UNKNOWN, 0, 1)).all():
+        raise DemosError(f"{path}: field {name!r}: expected bool, or -1 (unknown), 0, 1; found {value.dtype}")
+    return [None if flag == UNKNOWN else bool(flag) for flag in value.tolist()]
+
+
+def _read_seeds(path: Path, value: np.ndarray | None, episodes: int) -> list[int | None]:
+    if value is None:
+        return [None] * episodes
+    require_vector(path, "seeds", value, episodes, "one per episode")
+    if value.dtype.kind not in "iu":
+        raise DemosError(f"{path}: field 'seeds': expected integers, found {value.dtype}")
+    return [None if seed < 0 else int(seed) for seed in value.tolist()]
+
+
+def _write_flags(flags: list[bool | None]) -> np.ndarray:
+    if None not in flags:
+        return np.asarray(flags, dtype=bool)
+    return np.asarray([UNKNOWN if flag is None else int(flag) for flag in flags], dtype=np.int8)
+
+
+def _json(path: Path, name: str, value: object) -> np.ndarray:
+    try:
+        return np.asarray(json.dumps(value))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: field {name!r}: expected JSON values, found {str(error)[:100]}") from error

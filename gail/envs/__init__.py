@@ -1,0 +1,50 @@
+"""Floor 1: what is played.
+
+Names are imported on first use: worker processes load this package and should not pay for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gail.envs.check import Finding as Finding
+    from gail.envs.check import check_vec_env as check_vec_env
+    from gail.envs.gym_vector import WrappedVectorEnv as WrappedVectorEnv
+    from gail.envs.make import make_vec as make_vec
+    from gail.envs.vec import State as State
+    from gail.envs.vec import Step as Step
+    from gail.envs.vec import VecEnv as VecEnv
+    from gail.envs.video import record_video as record_video
+    from gail.envs.video import side_by_side as side_by_side
+
+_HOMES = {
+    "Finding": "check",
+    "State": "vec",
+    "Step": "vec",
+    "VecEnv": "vec",
+    "WrappedVectorEnv": "gym_vector",
+    "check_vec_env": "check",
+    "make_vec": "make",
+    "record_video": "video",
+    "side_by_side": "video",
+}
+
+__all__ = [
+    "Finding",
+    "State",
+    "Step",
+    "VecEnv",
+    "WrappedVectorEnv",
+    "check_vec_env",
+    "make_vec",
+    "record_video",
+    "side_by_side",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

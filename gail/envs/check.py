@@ -1,0 +1,266 @@
+"""Does an environment keep the contract of :mod:`gail.envs.vec`? A checker to run on your own ``VecEnv``."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from gail.core.errors import InputError
+from gail.envs.chunk import element_layout
+from gail.envs.vec import Step, VecEnv
+
+_SEED = 7
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule of the contract that an environment breaks."""
+
+    rule: str
+    """The rule's name; see :func:`check_vec_env`."""
+    message: str
+    """What was found, and how to mend it."""
+
+
+class _Findings:
+    """At most one finding per rule: the first shows best where to look."""
+
+    def __init__(self) -> None:
+        self.by_rule: dict[str, Finding] = {}
+
+    def require(self, rule: str, kept: bool, message: str) -> None:
+        if not kept and rule not in self.by_rule:
+            self.by_rule[rule] = Finding(rule, message)
+
+
+def check_vec_env(env: VecEnv, steps: int = 200, factory: Callable[[int], VecEnv] | None = None) -> list[Finding]:
+    """Play random actions in ``env`` and report every rule that it breaks.
+
+    ===============  =================================================================================
+    rule             claim
+    ===============  =================================================================================
+    layout           shapes, dtypes and devices of observations, rewards and flags
+    obs-in-space     observations lie in the observation space
+    successor        ``obs`` equals ``next_obs`` in rows that did not end
+    invalid-row      rows that were not played carry no reward and do not end
+    time-limit       ``truncated`` exactly at step ``max_episode_steps`` of an episode
+    overwritten      a returned ``Step`` is not changed by later steps
+    seed             the same seed and actions give the same results
+    num-envs         environment i does not depend on ``num_envs`` (with ``factory``, where ``seed`` holds)
+    state-leaves     ``state_dict`` holds tensors and JSON values only
+    state-restore    what follows ``load_state_dict`` is what followed ``state_dict``, bit for bit
+    ===============  =================================================================================
+
+    Args:
+        env: the environment; it is reset, stepped and loaded, not closed.
+        steps: how many steps to play; more than the time limit, or ``time-limit`` shows nothing.
+        factory: makes the same environment with another ``num_envs``; where that independence is claimed.
+
+    Returns:
+        The findings, empty where the contract holds. A broken ``layout`` hides the other rules.
+
+    Raises:
+        InputError: where ``steps`` is less than 1.
+    """
+    if steps < 1:
+        raise InputError(f"steps is {steps}, expected at least 1")
+    found = _Findings()
+    actions = list(_random_actions(env, steps))
+    first = env.reset(_SEED)
+    _check_obs(found, env, "reset", first)
+    if found.by_rule:
+        return list(found.by_rule.values())
+    played = _play_and_check(found, env, actions)
+    if "layout" in found.by_rule:
+        return list(found.by_rule.values())
+    again = env.reset(_SEED)
+    repeated = [first.equal(again), *(_same(a, env.step(x)) for a, x in zip(played, actions, strict=False))]
+    found.require(
+        "seed",
+        all(repeated),
+        f"reset({_SEED}) and the same actions gave something else at step {_first_false(repeated)}; draw all "
+        "random numbers from generators that reset(seed) seeds",
+    )
+    _check_state(found, env, actions)
+    if factory is not None and "seed" not in found.by_rule:
+        _check_num_envs(found, env, factory)
+    return list(found.by_rule.values())
+
+
+def _random_actions(env: VecEnv, steps: int) -> Iterator[Tensor]:
+    space = copy.deepcopy(env.action_space)
+    space.seed(_SEED)
+    _, dtype = element_layout(space)
+    for _ in range(steps):
+        rows = np.stack([np.asarray(space.sample(), dtype=dtype) for _ in range(env.num_envs)])
+        yield torch.from_numpy(rows).to(env.device)
+
+
+def _play_and_check(found: _Findings, env: VecEnv, actions: list[Tensor]) -> list[Step]:
+    """Play ``actions`` and check each step; returns copies of the steps."""
+    elapsed = torch.zeros(env.num_envs, dtype=torch.int64, device=env.device)
+    previous: tuple[Step, Step] | None = None
+    played: list[Step] = []
+    for index, action in enumerate(actions):
+        step = env.step(action)
+        _check_layout(found, env, index, step)
+        if "layout" in found.by_rule:
+            return played
+        if previous is not None:
+            returned, kept = previous
+            found.require(
+                "overwritten",
+                _same(returned, kept),
+                f"step {index} changed the tensors that step {index - 1} had returned; return copies",
+            )
+        ended = step.terminated | step.truncated
+        found.require(
+            "successor",
+            step.obs[~ended].equal(step.next_obs[~ended]),
+            f"step {index}: obs differs from next_obs in a row that did not end; only rows that ended may "
+            "show the next episode's first observation",
+        )
+        found.require(
+            "invalid-row",
+            not bool(((ended | (step.reward != 0)) & ~step.valid).any()),
+            f"step {index}: a row with valid=False has a reward or an end; set them to 0 and False",
+        )
+        elapsed = torch.where(step.valid, elapsed + 1, elapsed)
+        if env.max_episode_steps is not None:
+            late = (elapsed >= env.max_episode_steps) & ~ended & step.valid
+            early = step.truncated & (elapsed < env.max_episode_steps)
+            found.require(
+                "time-limit",
+                not bool((late | early).any()),
+                f"step {index}: an episode of {int(elapsed[late | early][:1].sum())} steps is "
+                f"{'not ended' if bool(late.any()) else 'truncated'}, but max_episode_steps is "
+                f"{env.max_episode_steps}; count the steps since each row's own reset",
+            )
+        elapsed = torch.where(ended, 0, elapsed)
+        previous = step, _copy(step)
+        played.append(previous[1])
+    return played
+
+
+def _check_layout(found: _Findings, env: VecEnv, index: int, step: Step) -> None:
+    _check_obs(found, env, f"step {index}: obs", step.obs)
+    _check_obs(found, env, f"step {index}: next_obs", step.next_obs)
+    for name in ("reward", "terminated", "truncated", "valid"):
+        dtype = torch.float32 if name == "reward" else torch.bool
+        _check_tensor(found, env, f"step {index}: {name}", getattr(step, name), (env.num_envs,), dtype)
+
+
+def _check_tensor(
+    found: _Findings, env: VecEnv, name: str, tensor: Any, shape: tuple[int, ...], dtype: torch.dtype
+) -> bool:
+    kept = isinstance(tensor, Tensor) and (tuple(tensor.shape), tensor.dtype) == (shape, dtype)
+    kept = kept and tensor.device.type == env.device.type
+    is_tensor = isinstance(tensor, Tensor)
+    what = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}" if is_tensor else str(type(tensor))
+    found.require("layout", kept, f"{name} is {what}, expected {dtype} {list(shape)} on {env.device}")
+    return kept
+
+
+def _check_obs(found: _Findings, env: VecEnv, name: str, obs: Tensor) -> None:
+    shape, dtype = element_layout(env.observation_space)
+    torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
+    if _check_tensor(found, env, name, obs, (env.num_envs, *shape), torch_dtype):
+        found.require(
+            "obs-in-space",
+            _inside(env.observation_space, obs.cpu().numpy()),
+            f"{name} is outside {env.observation_space} or not a number; widen the space or mend the values",
+        )
+
+
+def _inside(space: gym.Space, values: np.ndarray) -> bool:
+    if isinstance(space, spaces.Box):
+        return bool(np.all((values >= space.low) & (values <= space.high)))
+    assert isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
+    count = space.n if isinstance(space, spaces.Discrete) else space.nvec
+    return bool(np.all((values >= space.start) & (values < space.start + count)))
+
+
+def _tensors(step: Step) -> list[Tensor]:
+    extras = [step.info[name] for name in sorted(step.info)]
+    return [getattr(step, field.name) for field in fields(step) if field.name != "info"] + extras
+
+
+def _same(a: Step, b: Step) -> bool:
+    pairs = zip(_tensors(a), _tensors(b), strict=True)
+    return all(x.shape == y.shape and torch.equal(x, y) for x, y in pairs)
+
+
+def _copy(step: Step) -> Step:
+    tensors = {field.name: getattr(step, field.name).clone() for field in fields(step) if field.name != "info"}
+    return Step(**tensors, info={name: tensor.clone() for name, tensor in step.info.items()})
+
+
+def _first_false(kept: list[bool]) -> int:
+    return kept.index(False) if False in kept else -1
+
+
+def _check_state(found: _Findings, env: VecEnv, actions: list[Tensor]) -> None:
+    """Save in the middle of the episodes, go on, load, and go on again."""
+    env.reset(_SEED)
+    half = len(actions) // 2
+    before: Tensor | None = None
+    for action in actions[:half]:
+        before = env.step(action).obs
+    state = env.state_dict()
+    leaf = _bad_leaf(state, "state")
+    found.require("state-leaves", leaf is None, f"{leaf}; keep tensors, numbers, texts, lists and dicts only")
+    if not env.saves_state:
+        return
+    state = copy.deepcopy(state)
+    expected = [_copy(env.step(action)) for action in actions[half:]]
+    obs = env.load_state_dict(state)
+    kept = [before is None or torch.equal(obs, before)]
+    kept += [_same(step, env.step(action)) for step, action in zip(expected, actions[half:], strict=True)]
+    found.require(
+        "state-restore",
+        all(kept) and env.saves_state,
+        f"after load_state_dict, step {_first_false(kept)} is not what it was; save the physical state, the "
+        "elapsed steps and the random generators, or set saves_state to False",
+    )
+
+
+def _bad_leaf(tree: Any, path: str) -> str | None:
+    """The first leaf that is neither a tensor nor a JSON value."""
+    if tree is None or isinstance(tree, Tensor | bool | int | float | str):
+        return None
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            bad = f"{path} has the key {key!r}" if not isinstance(key, str) else _bad_leaf(value, f"{path}.{key}")
+            if bad:
+                return bad
+        return None
+    if isinstance(tree, list):
+        return next((bad for i, x in enumerate(tree) if (bad := _bad_leaf(x, f"{path}[{i}]"))), None)
+    return f"{path} is a {type(tree).__name__}"
+
+
+def _check_num_envs(found: _Findings, env: VecEnv, factory: Callable[[int], VecEnv]) -> None:
+    count = env.num_envs
+    smaller, larger = factory(count), factory(count + 1)
+    try:
+        kept = [torch.equal(smaller.reset(_SEED), larger.reset(_SEED)[:count])]
+        for action in _random_actions(larger, 50):
+            a, b = _tensors(smaller.step(action[:count])), _tensors(larger.step(action))
+            kept.append(all(torch.equal(x, y[:count]) for x, y in zip(a, b, strict=True)))
+    finally:
+        smaller.close()
+        larger.close()
+    found.require(
+        "num-envs",
+        all(kept),
+        f"step {_first_false(kept)}: environments 0 to {count - 1} change when there is one more; give "
+        "environment i random numbers of its own, seeded with seed + i",
+    )

@@ -1,0 +1,261 @@
+"""A contiguous chunk of Gymnasium environments, stepped one after the other into numpy buffers.
+
+The in-process backend has one chunk, each worker process of the other one has its own: so both give the
+same results. This file must not import torch, because workers should start fast and stay small.
+
+Resuming needs no pickle: a running episode is the random generator's state at its start and the actions
+since. Loading resets from that state, replays the actions, and compares what is reached with what was saved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+from numpy.typing import NDArray
+
+from gail.core.errors import InputError
+from gail.envs.rendering import prepare_headless, render_frame
+
+REPLAY_LIMIT = 100_000
+"""Steps after which a running episode is no longer recorded, and so not restored; it bounds the memory."""
+
+_BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+
+Array = NDArray[Any]
+
+
+def make_env(spec: EnvSpec, env_kwargs: Mapping[str, Any]) -> gym.Env:
+    """One environment with its time limit, and without the wrapper that checks every step's types."""
+    if env_kwargs.get("render_mode") is not None:
+        prepare_headless()
+    return gym.make(spec, disable_env_checker=True, **env_kwargs)
+
+
+def element_layout(space: gym.Space) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of one element of a Box, Discrete or MultiDiscrete space.
+
+    Raises:
+        InputError: for any other space.
+    """
+    if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete):
+        raise InputError(f"space {space} is not supported; supported are Box, Discrete and MultiDiscrete")
+    assert space.shape is not None and space.dtype is not None
+    return tuple(space.shape), np.dtype(space.dtype)
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """What a chunk of n environments reads and writes; arrays may be slices of shared memory."""
+
+    actions: Array
+    """``[n, ...]``, the action space's dtype."""
+    next_obs: Array
+    """``[n, ...]``: the successors, the observation space's dtype."""
+    reset_obs: Array
+    """``[n, ...]``: the next episode's first observations, fresh in rows that just ended."""
+    reward: Array
+    """``[n]`` float32."""
+    terminated: Array
+    """``[n]`` bool."""
+    truncated: Array
+    """``[n]`` bool."""
+
+    @staticmethod
+    def layout(
+        count: int, observation_space: gym.Space, action_space: gym.Space
+    ) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Shape and dtype of each field for ``count`` environments."""
+        obs_shape, obs_dtype = element_layout(observation_space)
+        act_shape, act_dtype = element_layout(action_space)
+        return {
+            "actions": ((count, *act_shape), act_dtype),
+            "next_obs": ((count, *obs_shape), obs_dtype),
+            "reset_obs": ((count, *obs_shape), obs_dtype),
+            "reward": ((count,), np.dtype(np.float32)),
+            "terminated": ((count,), np.dtype(np.bool_)),
+            "truncated": ((count,), np.dtype(np.bool_)),
+        }
+
+    def rows(self, start: int, stop: int) -> Buffers:
+        """The same memory, rows ``start`` to ``stop`` only."""
+        return Buffers(**{name: array[start:stop] for name, array in vars(self).items()})
+
+
+class ActionLog:
+    """The actions of n running episodes, ``[steps, n, ...]``, grown and trimmed as needed."""
+
+    def __init__(self, actions: Array) -> None:
+        """``actions`` ``[n, ...]`` gives the layout of one step."""
+        self._rows = np.empty((256, *actions.shape), actions.dtype)
+        self._used = 0
+        self._first = [0] * len(actions)  # the row where each running episode starts; negative: dropped
+
+    def append(self, actions: Array) -> None:
+        """Record one step's actions ``[n, ...]``."""
+        if self._used == len(self._rows):
+            self._make_room()
+        self._rows[self._used] = actions
+        self._used += 1
+
+    def start_episode(self, index: int) -> None:
+        """Forget what environment ``index`` did so far."""
+        self._first[index] = self._used
+
+    def length(self, index: int) -> int:
+        """Steps of the running episode of environment ``index``."""
+        return self._used - self._first[index]
+
+    def episode(self, index: int) -> Array | None:
+        """The actions ``[T, ...]`` of the running episode, or None where it is longer than the limit."""
+        first = self._first[index]
+        return None if first < 0 else self._rows[first : self._used, index].copy()
+
+    def load(self, episodes: Sequence[Array]) -> None:
+        """Start over with these running episodes, one ``[T_i, ...]`` per environment."""
+        self._used = max(len(actions) for actions in episodes)
+        self._first = [self._used - len(actions) for actions in episodes]
+        self._rows = np.zeros((self._used + 256, *self._rows.shape[1:]), self._rows.dtype)
+        for index, actions in enumerate(episodes):
+            self._rows[self._first[index] : self._used, index] = actions
+
+    def _make_room(self) -> None:
+        drop = max(min(self._first), self._used - REPLAY_LIMIT)
+        kept = self._rows[max(drop, 0) : self._used]
+        rows = np.empty((max(256, 2 * len(kept)), *self._rows.shape[1:]), self._rows.dtype)
+        rows[: len(kept)] = kept
+        self._first = [first - max(drop, 0) for first in self._first]
+        self._rows, self._used = rows, len(kept)
+
+
+class EnvChunk:
+    """n environments of one id and the state that replays their running episodes."""
+
+    def __init__(self, envs: Sequence[gym.Env], buffers: Buffers) -> None:
+        """Step ``envs`` into ``buffers`` (n rows)."""
+        self.envs = list(envs)
+        self.buffers = buffers
+        self._log = ActionLog(buffers.actions)
+        # How each running episode started: a seed, or the random generator's state before the reset.
+        self._starts: list[Any] = []
+
+    def reset(self, seed: int | None) -> None:
+        """Start new episodes everywhere; environment i of the chunk gets ``seed + i``."""
+        self._starts = [0] * len(self.envs)
+        for index in range(len(self.envs)):
+            self._start_episode(index, None if seed is None else seed + index)
+
+    def _start_episode(self, index: int, seed: int | None) -> None:
+        env = self.envs[index]
+        self._starts[index] = env.unwrapped.np_random.bit_generator.state if seed is None else seed
+        self.buffers.reset_obs[index] = env.reset(seed=seed)[0]
+        self._log.start_episode(index)
+
+    def step(self) -> None:
+        """Play ``buffers.actions`` in every environment; those that ended start their next episode."""
+        buffers, next_obs, reward = self.buffers, self.buffers.next_obs, self.buffers.reward
+        terminated, truncated = buffers.terminated, buffers.truncated
+        # A copy: an environment may keep or change the action that it is given.
+        actions = buffers.actions.copy()
+        self._log.append(buffers.actions)
+        for index, env in enumerate(self.envs):
+            obs, earned, over, cut, _ = env.step(actions[index])
+            next_obs[index] = obs
+            reward[index] = earned
+            terminated[index] = over
+            truncated[index] = cut
+            if over or cut:
+                self._start_episode(index, None)
+
+    def current_obs(self) -> Array:
+        """What to act on now ``[n, ...]``."""
+        obs = self.buffers.next_obs.copy()
+        for index in range(len(self.envs)):
+            if self._log.length(index) == 0:
+                obs[index] = self.buffers.reset_obs[index]
+        return obs
+
+    def state(self) -> dict[str, Any]:
+        """Arrays and JSON values that :meth:`load` goes on from.
+
+        ``lengths`` ``[n]`` is -1 for an episode that is too long to be replayed.
+        """
+        if not self._starts:
+            raise RuntimeError("call reset before state_dict")
+        episodes = [self._log.episode(index) for index in range(len(self.envs))]
+        empty = self.buffers.actions[:0]
+        return {
+            "starts": [start if isinstance(start, int) else _rng_to_text(start) for start in self._starts],
+            "rng": [_rng_to_text(env.unwrapped.np_random.bit_generator.state) for env in self.envs],
+            "lengths": np.array([-1 if actions is None else len(actions) for actions in episodes], np.int64),
+            "actions": np.concatenate([empty, *(actions for actions in episodes if actions is not None)]),
+            "obs": self.current_obs(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> list[bool]:
+        """Go on from ``state``; returns which environments were restored exactly (the others start anew)."""
+        self._starts = list(state["starts"])
+        episodes: list[Array] = []
+        exact: list[bool] = []
+        offset = 0
+        for index, length in enumerate(state["lengths"].tolist()):
+            actions = state["actions"][offset : offset + max(length, 0)]
+            offset += len(actions)
+            same = length >= 0 and self._replay(index, actions, state["obs"][index], state["rng"][index])
+            exact.append(same)
+            episodes.append(actions if same else actions[:0])
+        self._log.load(episodes)
+        for index, same in enumerate(exact):
+            if not same:
+                _set_rng(self.envs[index], state["rng"][index])
+                self._start_episode(index, None)
+        return exact
+
+    def _replay(self, index: int, actions: Array, reached: Array, rng: str) -> bool:
+        """Repeat an episode; whether it ends in the same observation and the same generator state."""
+        env, start = self.envs[index], self._starts[index]
+        if isinstance(start, int):
+            obs, _ = env.reset(seed=start)
+        else:
+            self._starts[index] = _set_rng(env, start)
+            obs, _ = env.reset()
+        self.buffers.reset_obs[index] = obs
+        for action in actions.copy():
+            obs, _, over, cut, _ = env.step(action)
+            if over or cut:
+                return False
+        self.buffers.next_obs[index] = obs
+        same_obs = self.buffers.next_obs[index].tobytes() == np.ascontiguousarray(reached).tobytes()
+        return same_obs and _rng_to_text(env.unwrapped.np_random.bit_generator.state) == rng
+
+    def render(self) -> list[Array]:
+        """One RGB frame per environment."""
+        return [render_frame(env) for env in self.envs]
+
+    def close(self) -> None:
+        """Close every environment."""
+        for env in self.envs:
+            env.close()
+
+
+def _rng_to_text(state: Mapping[str, Any]) -> str:
+    # Text, because the 128-bit integers inside do not survive every JSON reader.
+    return json.dumps(state, default=lambda array: array.tolist())
+
+
+def _set_rng(env: gym.Env, text: str) -> dict[str, Any]:
+    """Put the environment's random generator into a saved state, and return that state."""
+    state = json.loads(text)
+    name = state["bit_generator"]
+    if name not in _BIT_GENERATORS:
+        raise InputError(f"saved random generator is {name!r}, expected one of {', '.join(_BIT_GENERATORS)}")
+    generator = getattr(np.random, name)()
+    generator.state = state
+    env.unwrapped.np_random = np.random.Generator(generator)
+    return state

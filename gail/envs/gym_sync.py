@@ -1,0 +1,55 @@
+"""Any Gymnasium environment, stepped in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.envs.registration import EnvSpec
+
+from gail.envs.chunk import Buffers, EnvChunk, make_env
+from gail.envs.host import HostVecEnv
+
+
+class GymSyncVecEnv(HostVecEnv):
+    """``num_envs`` Gymnasium environments stepped one after the other in this process."""
+
+    def __init__(self, spec: EnvSpec, num_envs: int, device: torch.device | str = "cpu", **env_kwargs: Any) -> None:
+        """Make the environments.
+
+        Args:
+            spec: the registered environment (``gymnasium.spec(env_id)``).
+            num_envs: N.
+            device: where the tensors of a step live.
+            env_kwargs: passed to ``gymnasium.make``, ``max_episode_steps`` and ``render_mode`` included.
+
+        Raises:
+            InputError: on a space that is not Box, Discrete or MultiDiscrete.
+        """
+        envs: list[gym.Env] = [make_env(spec, env_kwargs) for _ in range(num_envs)]
+        super().__init__(spec.id, num_envs, device, env_kwargs, envs[0])
+        layout = Buffers.layout(num_envs, self.observation_space, self.action_space)
+        self._buffers = Buffers(**{name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()})
+        self._chunk = EnvChunk(envs, self._buffers)
+
+    def _reset_buffers(self, seed: int | None) -> None:
+        self._chunk.reset(seed)
+
+    def _step_buffers(self) -> None:
+        self._chunk.step()
+
+    def _chunk_states(self) -> list[dict[str, Any]]:
+        return [self._chunk.state()]
+
+    def _load_chunks(self, state: dict[str, Any]) -> tuple[list[bool], np.ndarray]:
+        return self._chunk.load(state), self._chunk.current_obs()
+
+    def render(self) -> list[np.ndarray]:
+        """One RGB frame ``[H, W, 3]`` (uint8) per environment; needs ``render_mode="rgb_array"``."""
+        return self._chunk.render()
+
+    def close(self) -> None:
+        """Close every environment."""
+        self._chunk.close()

@@ -1,0 +1,165 @@
+"""What the backends that step on the host (in this process or in workers) share: tensors in, tensors out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.wrappers import TimeLimit
+from torch import Tensor
+
+from gail.core.errors import InputError
+from gail.envs.chunk import Buffers, element_layout
+from gail.envs.vec import State, Step, VecEnv
+
+
+def time_limit(env: gym.Env) -> int | None:
+    """The steps after which an environment's ``TimeLimit`` wrapper truncates, or None without one."""
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, TimeLimit):
+            return int(env._max_episode_steps)
+        env = env.env
+    return None
+
+
+class HostVecEnv(VecEnv):
+    """A batch whose steps land in numpy buffers: one copy of the actions in, one of the results out."""
+
+    _buffers: Buffers
+
+    def __init__(
+        self,
+        env_id: str,
+        num_envs: int,
+        device: torch.device | str,
+        env_kwargs: dict[str, Any],
+        probe: gym.Env,
+    ) -> None:
+        """Read the spaces and the time limit from ``probe``, one environment of the batch.
+
+        Raises:
+            InputError: on a space that is not Box, Discrete or MultiDiscrete.
+        """
+        self.env_id = env_id
+        self.env_kwargs = dict(env_kwargs)
+        self.num_envs = num_envs
+        self.device = torch.device(device)
+        self.observation_space = probe.observation_space
+        self.action_space = probe.action_space
+        self.max_episode_steps = time_limit(probe)
+        self.saves_state = True
+        for name, space in (("observation", probe.observation_space), ("action", probe.action_space)):
+            try:
+                element_layout(space)
+            except InputError as error:
+                raise InputError(f"{env_id}: {name} {error}") from None
+        self._valid = torch.ones(num_envs, dtype=torch.bool, device=self.device)
+        self._is_reset = False
+
+    @abstractmethod
+    def _reset_buffers(self, seed: int | None) -> None:
+        """Start new episodes; first observations land in ``reset_obs``."""
+
+    @abstractmethod
+    def _step_buffers(self) -> None:
+        """Play ``actions``; results land in the other buffers."""
+
+    @abstractmethod
+    def _chunk_states(self) -> list[dict[str, Any]]:
+        """The state of every chunk, in the order of the environments."""
+
+    @abstractmethod
+    def _load_chunks(self, state: dict[str, Any]) -> tuple[list[bool], np.ndarray]:
+        """Load the state of all N environments: which are exact, and the observations ``[N, ...]``."""
+
+    def _to_device(self, array: np.ndarray) -> Tensor:
+        """A copy of a buffer as a tensor on the device."""
+        return torch.from_numpy(array).to(self.device, copy=True)
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        """Start new episodes everywhere; see :meth:`VecEnv.reset`."""
+        self._reset_buffers(None if seed is None else int(seed))
+        self._is_reset = True
+        return self._to_device(self._buffers.reset_obs)
+
+    def step(self, actions: Tensor) -> Step:
+        """Play one step; see :meth:`VecEnv.step`.
+
+        Raises:
+            InputError: where ``actions`` is not ``[N, ...]``.
+        """
+        if not self._is_reset:
+            raise RuntimeError(f"{self.env_id}: call reset before the first step")
+        self._check_actions(actions)
+        buffers = self._buffers
+        buffers.actions[...] = actions.detach().cpu().numpy()
+        self._step_buffers()
+        obs = next_obs = self._to_device(buffers.next_obs)
+        ended = buffers.terminated | buffers.truncated
+        if ended.any():
+            merged = buffers.next_obs.copy()
+            merged[ended] = buffers.reset_obs[ended]
+            obs = torch.from_numpy(merged).to(self.device)
+        return Step(
+            obs,
+            next_obs,
+            self._to_device(buffers.reward),
+            self._to_device(buffers.terminated),
+            self._to_device(buffers.truncated),
+            self._valid,
+        )
+
+    def state_dict(self) -> State:
+        """The running episodes: how each started, and its actions.
+
+        Leaves: ``starts`` and ``rng`` (lists of N seeds or texts), ``lengths`` ``[N]``, ``actions``
+        ``[sum of lengths, ...]``, ``obs`` ``[N, ...]``. An episode too long to be recorded sets
+        ``saves_state`` to False.
+        """
+        if not self._is_reset:
+            raise RuntimeError(f"{self.env_id}: call reset before state_dict")
+        parts = self._chunk_states()
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in ("lengths", "actions", "obs")}
+        if (joined["lengths"] < 0).any():
+            self.saves_state = False
+        return {
+            "starts": [start for part in parts for start in part["starts"]],
+            "rng": [text for part in parts for text in part["rng"]],
+            **{name: torch.from_numpy(array) for name, array in joined.items()},
+        }
+
+    def load_state_dict(self, state: State) -> Tensor:
+        """Replay the saved episodes and verify where they lead; see :meth:`VecEnv.load_state_dict`.
+
+        Raises:
+            InputError: where it was saved with another number of environments or other spaces.
+        """
+        arrays = {name: state[name].cpu().numpy() for name in ("lengths", "actions", "obs")}
+        expected = self._buffers.next_obs
+        if arrays["obs"].shape != expected.shape or arrays["obs"].dtype != expected.dtype:
+            raise InputError(
+                f"{self.env_id}: the saved observations are {arrays['obs'].dtype} "
+                f"{list(arrays['obs'].shape)}, expected {expected.dtype} {list(expected.shape)}"
+            )
+        exact, obs = self._load_chunks({**arrays, "starts": state["starts"], "rng": state["rng"]})
+        self.saves_state = self.saves_state and all(exact)
+        self._is_reset = True
+        return self._to_device(obs)
+
+
+def split_state(state: dict[str, Any], bounds: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    """A state of N environments cut into one state per chunk ``[start, stop)``."""
+    ends = np.concatenate([[0], np.cumsum(np.maximum(state["lengths"], 0))])
+    return [
+        {
+            "starts": state["starts"][start:stop],
+            "rng": state["rng"][start:stop],
+            "lengths": state["lengths"][start:stop],
+            "actions": state["actions"][ends[start] : ends[stop]],
+            "obs": state["obs"][start:stop],
+        }
+        for start, stop in bounds
+    ]

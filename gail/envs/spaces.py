@@ -1,0 +1,101 @@
+"""Spaces as numbers: how observations and actions enter a network, and how spaces are written to files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from gail.core.errors import InputError
+
+SUPPORTED = "Box, Discrete, MultiDiscrete"
+
+
+def categories(space: spaces.Discrete | spaces.MultiDiscrete) -> tuple[list[int], list[int]]:
+    """How many values each component takes, and the lowest of each."""
+    if isinstance(space, spaces.Discrete):
+        return [int(space.n)], [int(space.start)]
+    return [int(n) for n in space.nvec.reshape(-1)], [int(s) for s in space.start.reshape(-1)]
+
+
+class SpaceEncoder(nn.Module):
+    """Turns elements of a space into float rows ``[B, size]``.
+
+    Discrete values become one-hot; MultiDiscrete, concatenated one-hots; Box is flattened and, where
+    ``scale_bounded`` is set and all bounds are finite, scaled to [-1, 1].
+    """
+
+    def __init__(self, space: gym.Space, *, scale_bounded: bool = False) -> None:
+        super().__init__()
+        self.categories: list[int] | None = None
+        self.center: Tensor | None
+        self.half_range: Tensor | None
+        center = half_range = None
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            self.categories, self.offset = categories(space)
+            self.size = sum(self.categories)
+        elif isinstance(space, spaces.Box):
+            self.size = int(np.prod(space.shape))
+            if scale_bounded and bool(np.all(np.isfinite(space.low)) and np.all(np.isfinite(space.high))):
+                low = torch.from_numpy(np.asarray(space.low, dtype=np.float32).reshape(-1))
+                high = torch.from_numpy(np.asarray(space.high, dtype=np.float32).reshape(-1))
+                center, half_range = (high + low) / 2, ((high - low) / 2).clamp(min=1e-8)
+        else:
+            raise InputError(f"space {space} is not supported; supported are {SUPPORTED}")
+        self.register_buffer("center", center, persistent=False)
+        self.register_buffer("half_range", half_range, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode ``x`` ``[B, ...]`` as float32 ``[B, size]``."""
+        if self.categories is None:
+            x = x.reshape(x.shape[0], -1).float()
+            return x if self.center is None or self.half_range is None else (x - self.center) / self.half_range
+        x = x.reshape(x.shape[0], -1).long()
+        parts = []
+        for column, (count, start) in enumerate(zip(self.categories, self.offset, strict=True)):
+            # Comparing with arange works on every device, meta included; F.one_hot reads the data back.
+            values = torch.arange(start, start + count, device=x.device)
+            parts.append((x[:, column : column + 1] == values).float())
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def space_to_json(space: gym.Space) -> dict[str, Any]:
+    """A JSON description of a Box, Discrete or MultiDiscrete space."""
+    if isinstance(space, spaces.Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    if isinstance(space, spaces.Box):
+        # repr keeps infinities readable in strict JSON.
+        return {
+            "type": "Box",
+            "low": [repr(float(v)) for v in space.low.reshape(-1)],
+            "high": [repr(float(v)) for v in space.high.reshape(-1)],
+            "shape": list(space.shape),
+            "dtype": str(space.dtype),
+        }
+    raise InputError(f"space {space} is not supported; supported are {SUPPORTED}")
+
+
+def space_from_json(data: dict[str, Any]) -> gym.Space:
+    """The inverse of :func:`space_to_json`."""
+    kind = data.get("type")
+    if kind == "Discrete":
+        return spaces.Discrete(data["n"], start=data["start"])
+    if kind == "MultiDiscrete":
+        return spaces.MultiDiscrete(np.asarray(data["nvec"]), start=np.asarray(data["start"]))
+    if kind == "Box":
+        dtype = np.dtype(data["dtype"])
+        low = np.asarray([float(v) for v in data["low"]]).astype(dtype).reshape(data["shape"])
+        high = np.asarray([float(v) for v in data["high"]]).astype(dtype).reshape(data["shape"])
+        return spaces.Box(low, high, tuple(data["shape"]), dtype.type)
+    raise InputError(f"space type {kind!r} is unknown; expected one of {SUPPORTED}")
+
+
+def spaces_equal(a: gym.Space, b: gym.Space) -> bool:
+    """Whether two spaces accept the same elements."""
+    return space_to_json(a) == space_to_json(b)

@@ -1,0 +1,283 @@
+"""From demonstrations to a policy with its proof, in one call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gail.agents.bc import BehaviourCloning
+from gail.agents.collect import collect_demos
+from gail.agents.evaluate import Evaluation, evaluate_in, random_return
+from gail.agents.expert import new_policy
+from gail.agents.policy import MLPPolicy, RandomPolicy
+from gail.agents.summary import run_summary
+from gail.core.device import resolve_device, use_threads
+from gail.core.engine import Game, train
+from gail.core.errors import InputError
+from gail.core.random import derive_seed, make_generator
+from gail.core.rundir import open_run, write_summary
+from gail.core.statistics import Interval, mean_interval
+from gail.demos import load_demos
+from gail.demos.info import file_hash
+from gail.demos.types import Demonstrations, Transitions, to_transitions
+from gail.envs import make_vec
+from gail.envs.vec import VecEnv
+from gail.imitation.gail import GAIL
+from gail.imitation.recipes import ImitationConfig, recipe
+
+_BC_STEPS = 10_000
+"""Gradient steps of behaviour cloning."""
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One seed's outcome."""
+
+    seed: int
+    policy: MLPPolicy
+    evaluation: Evaluation
+    summary: dict[str, Any]
+    directory: Path | None
+
+
+@dataclass(frozen=True)
+class ImitationResult:
+    """What an imitation run gave, over its seeds."""
+
+    seeds: tuple[SeedResult, ...]
+    summary: dict[str, Any]
+    """The single seed's summary, or the aggregate of several."""
+
+    @property
+    def policy(self) -> MLPPolicy:
+        """The first seed's policy."""
+        return self.seeds[0].policy
+
+
+def imitate(
+    env_id: str,
+    demos: Demonstrations | str | Path,
+    *,
+    config: ImitationConfig | None = None,
+    seed: int | Sequence[int] = 0,
+    env_kwargs: dict[str, Any] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    nonsense_check: bool = False,
+    progress: bool = True,
+    **overrides: Any,
+) -> ImitationResult:
+    """Learn to act like ``demos`` in ``env_id``; what `gail train` does.
+
+    Args:
+        env_id: what is played.
+        demos: demonstrations, or a file of any kind that ``load_demos`` reads.
+        config: settings; None takes the environment's recipe.
+        seed: one seed, or several for as many runs.
+        env_kwargs: keyword arguments of the environment; those of the demonstrations where not given.
+        out: run directory (several seeds: ``out/seed-S`` each); None writes nothing.
+        resume: go on with the runs in ``out``.
+        nonsense_check: train once more on demonstrations of a random policy, with the same configuration and seed,
+            and report how much of the score that reaches: survival, not imitation.
+        progress: show progress bars.
+        **overrides: fields of ``config`` by name, for example ``steps=200_000``.
+
+    Returns:
+        The trained policies and their summaries.
+
+    Raises:
+        InputError: on anything that cannot be used, before training starts.
+    """
+    demos = load_demos(demos) if isinstance(demos, str | Path) else demos
+    env_kwargs = dict(demos.env_kwargs) if env_kwargs is None else env_kwargs
+    probe = make_vec(env_id, 1, **env_kwargs)
+    try:
+        config = replace(config or recipe(env_id, probe.action_space), **overrides)
+        _check(demos, probe, config)
+    finally:
+        probe.close()
+    resolve_device(config.device)
+    use_threads(config.threads)
+    seeds = [seed] if isinstance(seed, int) else list(seed)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(f"--seed: {seeds}, expected one or more different seeds")
+    out = Path(out) if out is not None else None
+    if out is not None and out.exists() and not resume and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists already; choose another --out, or --resume to go on with what is there")
+
+    random = random_return(env_id, env_kwargs).interval.mean
+    results = []
+    for number in seeds:
+        directory = out / f"seed-{number}" if out is not None and len(seeds) > 1 else out
+        result = _run_seed(env_id, demos, config, number, env_kwargs, directory, resume, random, progress)
+        if nonsense_check:
+            nonsense = _nonsense(env_id, demos, config, number, env_kwargs, directory, resume, random, progress)
+            summary = {**result.summary, "nonsense_check": nonsense}
+            result = replace(result, summary=summary)
+            if directory is not None:
+                write_summary(directory, summary)
+        results.append(result)
+    summary = results[0].summary if len(results) == 1 else _aggregate(results)
+    if out is not None and len(results) > 1:
+        write_summary(out, summary)
+    return ImitationResult(tuple(results), summary)
+
+
+def _check(demos: Demonstrations, env: VecEnv, config: ImitationConfig) -> None:
+    """Refuse demonstrations that were not made for this environment."""
+    where = str(demos.path or "demonstrations")
+    if len(demos) == 0:
+        raise InputError(f"{where}: holds no episodes")
+    if demos.env_id is not None and demos.env_id != env.env_id:
+        raise InputError(f"{where}: env_id is {demos.env_id!r}, expected {env.env_id!r}")
+    if config.demo_episodes is not None and config.demo_episodes > len(demos):
+        raise InputError(f"{where}: holds {len(demos)} episodes, --demo-episodes asks for {config.demo_episodes}")
+    first = demos.trajectories[0]
+    for name, rows, space in (
+        ("observations", first.observations, env.observation_space),
+        ("actions", first.actions, env.action_space),
+    ):
+        if rows.shape[1:] != space.shape:
+            raise InputError(f"{where}: {name} have shape {rows.shape[1:]} per step, {env.env_id} has {space.shape}")
+    for episode, trajectory in enumerate(demos):
+        for name, rows in (("observations", trajectory.observations), ("actions", trajectory.actions)):
+            if not np.isfinite(rows).all():
+                raise InputError(f"{where}: {name} of episode {episode} hold NaN or infinity, expected finite numbers")
+
+
+def _run_seed(
+    env_id: str,
+    demos: Demonstrations,
+    config: ImitationConfig,
+    seed: int,
+    env_kwargs: dict[str, Any],
+    directory: Path | None,
+    resume: bool,
+    random: float,
+    progress: bool,
+) -> SeedResult:
+    device = resolve_device(config.device)
+    chosen = demos.first(config.demo_episodes) if config.demo_episodes is not None else demos
+    pick = make_generator(seed, "subsample")
+    expert = to_transitions(chosen, subsample=config.subsample, generator=pick, device=device)
+    build = _behaviour_cloning if config.algo == "bc" else _gail
+    # Behaviour cloning needs the spaces only.
+    num_envs = 1 if config.algo == "bc" else config.num_envs
+    env = make_vec(env_id, num_envs, device=device, backend=config.backend, **env_kwargs)
+    try:
+        if directory is not None:
+            run = {
+                "verb": "train",
+                "env_id": env_id,
+                "env_kwargs": env_kwargs,
+                "seed": seed,
+                "demos_sha256": file_hash(demos.path) if demos.path is not None else None,
+            }
+            origin = {"demos": str(demos.path or "in memory")}
+            open_run(directory, {"run": run, "config": config}, resume=resume, provenance=origin)
+        game, policy, total = build(env, chosen, expert, config, seed)
+        seconds = train(
+            game,
+            total_steps=total,
+            title=f"{config.algo} {env_id} seed {seed}",
+            directory=directory,
+            resume=resume,
+            progress=progress,
+        )
+    finally:
+        env.close()
+    evaluation = evaluate_in(policy, env_id, env_kwargs, episodes=config.evaluation_episodes, device=device)
+    returns = demos.returns
+    summary = run_summary(
+        env_id=env_id,
+        algo=config.algo,
+        seed=seed,
+        steps=game.steps,
+        seconds=seconds,
+        evaluation=evaluation,
+        random_return=random,
+        expert_return=None if returns is None else float(returns.mean()),
+        demo_episodes=len(chosen),
+        exact_resume=game.exact_resume,
+        device=str(device),
+    )
+    if directory is not None:
+        game.save_policy(directory / "policy.safetensors")
+        write_summary(directory, summary)
+    return SeedResult(seed, policy, evaluation, summary, directory)
+
+
+def _gail(
+    env: VecEnv, demos: Demonstrations, expert: Transitions, config: ImitationConfig, seed: int
+) -> tuple[Game, MLPPolicy, int]:
+    policy = new_policy(env, config.gail.ppo.hidden, seed)
+    generators = {name: make_generator(seed, name, env.device) for name in ("actions", "shuffle", "judge")}
+    game = GAIL(env, demos, expert, config.gail, policy=policy, seed=seed, generators=generators)
+    return game, policy, config.steps
+
+
+def _behaviour_cloning(
+    env: VecEnv, demos: Demonstrations, expert: Transitions, config: ImitationConfig, seed: int
+) -> tuple[Game, MLPPolicy, int]:
+    policy = new_policy(env, config.bc.hidden, seed)
+    generator = make_generator(seed, "shuffle", env.device)
+    game = BehaviourCloning(policy, expert, config.bc, generator, env_id=env.env_id, env_kwargs=env.env_kwargs)
+    return game, policy, _BC_STEPS
+
+
+def _nonsense(
+    env_id: str,
+    demos: Demonstrations,
+    config: ImitationConfig,
+    seed: int,
+    env_kwargs: dict[str, Any],
+    directory: Path | None,
+    resume: bool,
+    random: float,
+    progress: bool,
+) -> dict[str, Any]:
+    """The same run on demonstrations of a random policy, scored on the real expert's scale."""
+    env = make_vec(env_id, 1, **env_kwargs)
+    player = RandomPolicy(env.observation_space, env.action_space)
+    env.close()
+    count = config.demo_episodes or len(demos)
+    noise = collect_demos(player, env_id, episodes=count, env_kwargs=env_kwargs, seed=derive_seed(seed, "nonsense"))
+    inner = directory / "nonsense" if directory is not None else None
+    result = _run_seed(env_id, noise, config, seed, env_kwargs, inner, resume, random, progress)
+    returns = demos.returns
+    expert = float("nan") if returns is None else float(returns.mean())
+    score = (result.evaluation.interval.mean - random) / (expert - random)
+    return {"return_mean": result.evaluation.interval.mean, "normalized_return": score}
+
+
+def _aggregate(results: Sequence[SeedResult]) -> dict[str, Any]:
+    """One summary over seeds: means, and 95% intervals over seeds."""
+    first = results[0].summary
+    means = {
+        key: _mean([r.summary[key] for r in results])
+        for key in ("return_mean", "return_std", "normalized_return", "wall_seconds", "steps_per_second")
+    }
+    intervals = {}
+    for key in ("return", "normalized"):
+        values = [r.summary[f"{key}_mean" if key == "return" else "normalized_return"] for r in results]
+        if all(v is not None for v in values):
+            interval: Interval = mean_interval(values)
+            intervals[f"{key}_interval"] = [interval.low, interval.high]
+    return {
+        **first,
+        **means,
+        **intervals,
+        "seed": [r.seed for r in results],
+        "exact_resume": all(r.summary["exact_resume"] for r in results),
+        "seeds": [r.summary for r in results],
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None and math.isfinite(v)]
+    return sum(known) / len(known) if len(known) == len(values) else None

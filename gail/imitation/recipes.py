@@ -1,0 +1,84 @@
+"""Settings of imitation runs, and the recipes that learn.
+
+A recipe is what `gail train ENV` uses where neither a flag nor a TOML file says otherwise. Environments without one
+of their own share the recipe of their kind of action space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import gymnasium as gym
+
+from gail.agents.bc import BCConfig
+from gail.agents.ppo import PPOConfig
+from gail.core.errors import InputError
+from gail.imitation.gail import DiscriminatorConfig, GAILConfig
+
+AlgoName = Literal["gail", "bc"]
+
+
+@dataclass(frozen=True)
+class ImitationConfig:
+    """What determines an imitation run, beside environment, demonstrations and seed."""
+
+    algo: AlgoName = "gail"
+    """The method: adversarial imitation (gail) or behaviour cloning (bc)."""
+    demo_episodes: int | None = None
+    """Learn from the first so many episodes of the demonstrations; all where not given."""
+    subsample: int = 1
+    """Learn from one step in so many of each episode."""
+    steps: int = 1_000_000
+    """Environment steps (gail)."""
+    num_envs: int = 16
+    """Environments stepped together (gail)."""
+    backend: str = "auto"
+    """How environments are vectorized: auto, native, sync, async or vector_entry_point."""
+    device: str = "cpu"
+    """Where networks and tensors live: cpu, cuda, cuda:1, ..."""
+    threads: int = 1
+    """Threads of each tensor operation on the processor."""
+    evaluation_episodes: int = 50
+    """Episodes with deterministic actions after training."""
+    gail: GAILConfig = field(default_factory=GAILConfig)
+    """Hyperparameters of adversarial imitation."""
+    bc: BCConfig = field(default_factory=BCConfig)
+    """Hyperparameters of behaviour cloning."""
+
+    def __post_init__(self) -> None:
+        for name in ("demo_episodes", "subsample", "steps", "num_envs", "threads", "evaluation_episodes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name.replace('_', '-')}: {value}, expected at least 1")
+
+
+_CONTROL = GAILConfig(
+    ppo=PPOConfig(horizon=128, learning_rate=5e-4, epochs=8, minibatch_size=128),
+    discriminator=DiscriminatorConfig(learning_rate=5e-4, updates_per_round=16),
+)
+_DISCRETE = GAILConfig(
+    ppo=PPOConfig(horizon=32, learning_rate=2e-3, epochs=6, minibatch_size=256),
+    discriminator=DiscriminatorConfig(learning_rate=1e-3),
+)
+_PENDULUM = GAILConfig(
+    ppo=PPOConfig(horizon=200, learning_rate=1e-3, gamma=0.9, epochs=10, minibatch_size=320),
+    discriminator=DiscriminatorConfig(learning_rate=1e-3, updates_per_round=16),
+)
+
+_RECIPES: dict[str, ImitationConfig] = {
+    "CartPole-v1": ImitationConfig(steps=200_000, num_envs=64, gail=_DISCRETE),
+    "CartPoleFixedHorizon-v0": ImitationConfig(steps=200_000, num_envs=64, gail=_DISCRETE),
+    "Acrobot-v1": ImitationConfig(steps=200_000, num_envs=64, gail=_DISCRETE),
+    "Pendulum-v1": ImitationConfig(steps=300_000, num_envs=16, gail=_PENDULUM),
+    "Hopper-v5": ImitationConfig(steps=1_000_000, num_envs=16, gail=_CONTROL),
+}
+
+
+def recipe(env_id: str, action_space: gym.Space | None = None) -> ImitationConfig:
+    """The settings for an environment: its own recipe, else that of its kind of action space."""
+    if env_id in _RECIPES:
+        return _RECIPES[env_id]
+    if isinstance(action_space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
+        return ImitationConfig(gail=_DISCRETE, num_envs=32)
+    return ImitationConfig(gail=_CONTROL)

@@ -1,0 +1,44 @@
+"""Floor 4: what runs show. Tables, figures, pages and videos.
+
+Names are imported on first use: a table for the terminal needs no plotting library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gail.report.load import Run as Run
+    from gail.report.load import load_run as load_run
+    from gail.report.load import load_runs as load_runs
+    from gail.report.page import build_report as build_report
+    from gail.report.table import ComparisonTable as ComparisonTable
+    from gail.report.table import comparison_table as comparison_table
+    from gail.report.video import comparison_video as comparison_video
+
+_HOMES = {
+    "ComparisonTable": "table",
+    "Run": "load",
+    "build_report": "page",
+    "comparison_table": "table",
+    "comparison_video": "video",
+    "load_run": "load",
+    "load_runs": "load",
+}
+
+__all__ = [
+    "ComparisonTable",
+    "Run",
+    "build_report",
+    "comparison_table",
+    "comparison_video",
+    "load_run",
+    "load_runs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,187 @@
+"""The expert and the learner, side by side in the same environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gail.agents.evaluate import EVALUATION_SEED, check_spaces
+from gail.agents.policy import Policy, load_policy
+from gail.core.errors import InputError
+from gail.demos import Demonstrations, Trajectory, load_demos
+from gail.envs import VecEnv, make_vec, record_video, side_by_side
+from gail.envs.chunk import make_env
+from gail.envs.make import find_spec
+from gail.envs.rendering import Frame
+from gail.report.load import load_run
+
+_MAX_FPS = 30
+_MAX_HEIGHT = 320
+_NAMES = {"gail": "GAIL", "bc": "BC"}
+
+
+@dataclass(frozen=True)
+class _Episode:
+    """An episode as played here: enough to play it again in front of a camera."""
+
+    actions: np.ndarray
+    """``[T, ...]``."""
+    total_reward: float
+    same_start: bool
+    """Whether its first observation is the recorded one."""
+
+    def __str__(self) -> str:
+        return f"{self.total_reward:,.1f} in {len(self.actions):,} steps"
+
+
+def comparison_video(
+    run_or_policy: str | Path | Policy,
+    demos: Demonstrations | str | Path,
+    out: str | Path,
+    *,
+    seconds: float = 10.0,
+) -> Path:
+    """Write a video of the expert (left) and the learner (right), labelled with their returns.
+
+    The expert's recorded actions are replayed from the demonstration's seed; the learner plays its most probable
+    actions from the same seed. Where the seed is not recorded, or leads elsewhere than the recording, the label says
+    so: replayed actions then need not show what the expert did.
+
+    Args:
+        run_or_policy: a run directory (with several seeds: the first one that is finished), a policy file, or a policy.
+        demos: demonstrations, or a file of them; shown is the episode with the median return, of
+            those with a seed where there are any.
+        out: the file, ending in ``.mp4``; written atomically.
+        seconds: the longest the video may be, at the environment's own speed.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        InputError: where the environment is not known or cannot be rendered, the policy does not fit it, or a file
+            cannot be read.
+    """
+    if seconds <= 0:
+        raise InputError(f"{out}: seconds is {seconds}, expected a positive number")
+    demos = load_demos(demos) if isinstance(demos, str | Path) else demos
+    where = demos.path or "demonstrations"
+    policy, name = _policy(run_or_policy) if isinstance(run_or_policy, str | Path) else (run_or_policy, "Learner")
+    if demos.env_id is None:
+        raise InputError(f"{where}: field env_id is missing, so nothing can be replayed")
+    if demos.kind != "episodes" or len(demos) == 0:
+        raise InputError(f"{where}: holds {len(demos)} {demos.kind}, expected at least one episode to replay")
+    recorded = _representative(demos)
+    seed = EVALUATION_SEED if recorded.seed is None else recorded.seed
+    kwargs = {**_camera(demos.env_id), **demos.env_kwargs, "render_mode": "rgb_array"}
+    env = make_vec(demos.env_id, 1, backend="sync", **kwargs)
+    try:
+        check_spaces(policy, env)
+        expert, learner = _replay(env, seed, recorded), _play(env, seed, policy)
+        fps, stride = _frame_rate(demos.env_id, kwargs)
+        steps = max(int(seconds * fps) * stride, 1)
+        same = recorded.seed is not None and expert.same_start
+        expert_label = f"Expert: {expert}" if same else f"Expert's actions, other start: {expert}"
+        # Two environments: the episodes are drawn in step with each other, not kept in memory.
+        other = make_vec(demos.env_id, 1, backend="sync", **kwargs)
+        try:
+            frames = side_by_side(
+                [_frames(env, seed, expert, stride, steps), _frames(other, seed, learner, stride, steps)],
+                [expert_label, f"{name}: {learner}"],
+            )
+            return record_video(frames, out, fps)
+        finally:
+            other.close()
+    finally:
+        env.close()
+
+
+def _representative(demos: Demonstrations) -> Trajectory:
+    """The episode with the median return, so that neither a lucky nor a trivial one is shown."""
+    seeded = [trajectory for trajectory in demos if trajectory.seed is not None] or list(demos)
+    ranked = sorted(seeded, key=lambda trajectory: trajectory.total_reward or 0.0)
+    return ranked[len(ranked) // 2]
+
+
+def _camera(env_id: str) -> dict[str, Any]:
+    """Keywords that make Gymnasium's MuJoCo environments draw small frames that follow the body.
+
+    Since Gymnasium 1.4 the camera stays where it is unless one is named (without one of that name nothing changes).
+    """
+    if not str(find_spec(env_id).entry_point).startswith("gymnasium.envs.mujoco"):
+        return {}
+    return {"camera_name": "track", "width": _MAX_HEIGHT, "height": _MAX_HEIGHT}
+
+
+def _policy(path: str | Path) -> tuple[Policy, str]:
+    """The policy of a file or of a run's first finished seed, and what to call it."""
+    path = Path(path)
+    if not path.is_dir():
+        return load_policy(path).policy, "Learner"
+    run = load_run(path)
+    for seed in run.seeds:
+        if (seed.directory / "policy.safetensors").is_file():
+            which = f" (seed {seed.seed})" if len(run.seeds) > 1 else ""
+            return load_policy(seed.directory).policy, _NAMES.get(run.algo, run.algo) + which
+    raise InputError(f"{path}: holds no policy.safetensors; is the run unfinished?")
+
+
+def _frame_rate(env_id: str, env_kwargs: dict[str, Any]) -> tuple[float, int]:
+    """Frames per second of the video, and how many environment steps lie between two frames."""
+    # MuJoCo environments know their rate only once they are made.
+    env = make_env(find_spec(env_id), env_kwargs)
+    steps_per_second = env.metadata.get("render_fps") or _MAX_FPS
+    env.close()
+    stride = -(-int(steps_per_second) // _MAX_FPS)
+    return steps_per_second / stride, stride
+
+
+def _replay(env: VecEnv, seed: int, recorded: Trajectory) -> _Episode:
+    first = env.reset(seed)[0].cpu().numpy()
+    total, length = 0.0, 0
+    for action in recorded.actions:
+        step = env.step(torch.as_tensor(np.asarray(action))[None])
+        total, length = total + float(step.reward[0]), length + 1
+        if step.terminated[0] or step.truncated[0]:
+            break
+    same = np.allclose(first, recorded.observations[0], atol=1e-5)
+    return _Episode(recorded.actions[:length], total, bool(same))
+
+
+@torch.no_grad()
+def _play(env: VecEnv, seed: int, policy: Policy) -> _Episode:
+    obs, state = env.reset(seed), policy.initial_state(1)
+    actions, total, ended = [], 0.0, False
+    while not ended:
+        output = policy.act(obs, state, deterministic=True)
+        step = env.step(output.action)
+        obs, state = step.obs, output.state
+        actions.append(output.action[0].cpu().numpy())
+        total += float(step.reward[0])
+        ended = bool(step.terminated[0] or step.truncated[0])
+    return _Episode(np.stack(actions), total, True)
+
+
+def _frames(env: VecEnv, seed: int, episode: _Episode, stride: int, steps: int) -> Iterator[Frame]:
+    """Every ``stride``-th state of the episode, at most the first ``steps``.
+
+    The state after the last step is left out: by then the environment shows the next episode.
+    """
+    env.reset(seed)
+    for index, action in enumerate(episode.actions[:steps]):
+        if index % stride == 0:
+            yield _shrink(env.render()[0])
+        env.step(torch.as_tensor(np.asarray(action))[None])
+
+
+def _shrink(frame: Frame) -> Frame:
+    height, width = frame.shape[:2]
+    if height <= _MAX_HEIGHT:
+        return frame
+    size = (round(width * _MAX_HEIGHT / height), _MAX_HEIGHT)
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS), dtype=np.uint8)

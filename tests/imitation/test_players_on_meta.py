@@ -1,0 +1,87 @@
+"""Every player's training step runs on the meta device, where nothing can be read back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import pytest
+import torch
+from torch import Tensor
+
+from gail.agents.bc import BCConfig, BehaviourCloning
+from gail.agents.policy import MLPPolicy
+from gail.agents.ppo import PPO, PPOBatch, PPOConfig
+from gail.core.losses import bce_loss, with_gradient_penalty
+from gail.core.player import Player
+from gail.demos.types import Transitions
+from gail.imitation.discriminator import Discriminator
+
+B = 8
+OBS = gym.spaces.Box(-1.0, 1.0, (3,))
+ACTIONS = {
+    "discrete": gym.spaces.Discrete(3),
+    "multi-discrete": gym.spaces.MultiDiscrete([2, 3]),
+    "continuous": gym.spaces.Box(-2.0, 2.0, (2,)),
+}
+
+
+def ppo(space: gym.Space, device: str) -> tuple[Player, Any]:
+    policy = MLPPolicy(OBS, space, hidden=(4,)).to(device)
+    player = PPO(policy, PPOConfig(entropy_coef=0.01), torch.Generator()).player
+    sample = policy.head.sample(torch.randn(B, policy.head.size, device=device), None).detach()
+    columns = [torch.rand(B, device=device) for _ in range(4)]
+    return player, PPOBatch(torch.randn(B, 3, device=device), sample, *columns)
+
+
+def discriminator(space: gym.Space, device: str) -> tuple[Player, Any]:
+    network = Discriminator(OBS, space, hidden=(4,), use_next_obs=True).to(device)
+    penalized = with_gradient_penalty(bce_loss, 1.0)
+    rows = [torch.randn(B, network.size, device=device) for _ in range(2)]
+    batch = (*rows, torch.rand(B, 1, device=device))
+    return Player("d", network, lambda b: penalized(network.logits_expert_is_high, *b), learning_rate=1e-3), batch
+
+
+def cloning(space: gym.Space, device: str) -> tuple[Player, Any]:
+    policy = MLPPolicy(OBS, space, hidden=(4,)).to(device)
+    actions = policy.head.to_action(policy.head.sample(torch.randn(B, policy.head.size, device=device), None)).detach()
+    obs = torch.randn(B, 3, device=device)
+    expert = Transitions(obs, actions, obs, torch.zeros(B, dtype=torch.bool, device=device))
+    game = BehaviourCloning(policy, expert, BCConfig(), torch.Generator(), env_id="x", env_kwargs={})
+    return game.players["policy"], (game.features, game.samples)
+
+
+@pytest.mark.parametrize("space", ACTIONS.values(), ids=ACTIONS.keys())
+@pytest.mark.parametrize("build", [ppo, discriminator, cloning])
+def test_the_training_step_needs_no_read_back(build: Callable[..., tuple[Player, Any]], space: gym.Space) -> None:
+    player, batch = build(space, "meta")
+    player.step(batch, 8.0)
+    player.step(batch, torch.ones((), device="meta"))
+    assert all(p.grad is not None and p.grad.is_meta for p in player.parameters if p.grad is not None)
+
+
+@pytest.mark.parametrize("space", ACTIONS.values(), ids=ACTIONS.keys())
+@pytest.mark.parametrize("build", [ppo, discriminator, cloning])
+def test_the_training_step_copies_and_draws_nothing(
+    build: Callable[..., tuple[Player, Any]], space: gym.Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the meta device lets pass: copies between devices, new constants, random draws."""
+    player, batch = build(space, "cpu")
+    player.step(batch, 8.0)  # the optimizer makes its state in the first step
+
+    def forbid(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            # Only our own code: torch's gradient clipping, for one, moves norms to where they already are.
+            if sys._getframe(1).f_globals["__name__"].startswith("gail"):
+                raise AssertionError(f"{name} inside the training step")
+            return original(*arguments, **options)
+
+        return call
+
+    for name in ("tensor", "as_tensor", "from_numpy", "rand", "randn", "randint", "randperm", "multinomial", "arange"):
+        monkeypatch.setattr(torch, name, forbid(f"torch.{name}", getattr(torch, name)))
+    for name in ("to", "cpu", "cuda", "item", "tolist", "numpy", "normal_", "uniform_", "exponential_", "__bool__"):
+        monkeypatch.setattr(Tensor, name, forbid(f"Tensor.{name}", getattr(Tensor, name)))
+    player.step(batch, 8.0)
