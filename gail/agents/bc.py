@@ -69,7 +69,7 @@ class BehaviourCloning:
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Metrics]:
         """Negative log-likelihood of the samples ``[B, k]`` given features ``[B, D]``."""
         features, samples = batch
-        log_prob, _ = self.policy.head.log_prob_entropy(self.policy.actor(features), samples)
+        log_prob, _ = self.policy.head.log_prob_entropy(self.policy.action_params(features), samples)
         likelihood = log_prob.mean()
         return -likelihood, {"log_likelihood": likelihood.detach()}
 

@@ -123,10 +123,10 @@ class TrueReward:
         self.ppo.load_state_dict(state["ppo"])
 
 
-def new_policy(env: VecEnv, hidden: tuple[int, ...], seed: int) -> MLPPolicy:
-    """A fresh policy for ``env``, on its device, initialized from ``seed`` alone."""
+def new_policy(env: VecEnv, seed: int, **options: Any) -> MLPPolicy:
+    """A fresh policy for ``env``, on its device, initialized from ``seed`` alone; ``options`` as of MLPPolicy."""
     with seeded_initialization(seed, "policy"):
-        policy = MLPPolicy(env.observation_space, env.action_space, hidden=hidden)
+        policy = MLPPolicy(env.observation_space, env.action_space, **options)
     return policy.to(env.device)
 
 
@@ -172,7 +172,7 @@ def train_expert(
             run = {"verb": "expert", "env_id": env_id, "env_kwargs": env_kwargs, "seed": seed}
             open_run(out, {"run": run, "config": config}, resume=resume)
         generators = {name: make_generator(seed, name, device) for name in ("actions", "shuffle")}
-        policy = new_policy(env, config.ppo.hidden, seed)
+        policy = new_policy(env, seed, **config.ppo.network)
         game = TrueReward(env, config.ppo, policy=policy, seed=derive_seed(seed, "environment"), generators=generators)
         seconds = train(
             game,

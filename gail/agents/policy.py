@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gail.agents.heads import make_head
 from gail.core.checkpoint import load_tree, save_tree
 from gail.core.errors import InputError
-from gail.core.networks import Activation, Normalizer, mlp
+from gail.core.networks import Activation, Normalizer, hidden_layers, mlp
 from gail.envs.spaces import SUPPORTED, SpaceEncoder, categories, space_from_json, space_to_json
 
 RecurrentState = Any
@@ -60,13 +60,15 @@ class Policy(Protocol):
 
 
 class MLPPolicy(nn.Module):
-    """Separate actor and critic networks over normalized observations.
+    """Actor and critic over normalized observations: separate networks, or two heads on one.
 
     Args:
         observation_space: Box, Discrete or MultiDiscrete.
         action_space: Box, Discrete or MultiDiscrete.
-        hidden: widths of the hidden layers of both networks.
+        hidden: widths of the hidden layers (of each network, where they are separate).
         activation: between the layers.
+        shared: whether actor and critic share their hidden layers. That halves the work of a gradient step; separate
+            networks are the safer choice where values are hard to fit (Andrychowicz et al. 2021, section 3.2).
     """
 
     def __init__(
@@ -76,16 +78,19 @@ class MLPPolicy(nn.Module):
         *,
         hidden: tuple[int, ...] = (64, 64),
         activation: Activation = "tanh",
+        shared: bool = False,
     ) -> None:
         super().__init__()
         self.observation_space, self.action_space = observation_space, action_space
-        self.hidden, self.activation = tuple(hidden), activation
+        self.hidden, self.activation, self.shared = tuple(hidden), activation, shared
         self.encoder = SpaceEncoder(observation_space)
         self.normalizer = Normalizer(self.encoder.size)
         self.head = make_head(action_space)
+        self.trunk = hidden_layers(self.encoder.size, hidden, activation) if shared else nn.Identity()
+        inputs, own = (hidden[-1], ()) if shared else (self.encoder.size, hidden)
         # The last layer starts near zero: a uniform policy, means at the centre of the bounds.
-        self.actor = mlp(self.encoder.size, hidden, self.head.size, activation=activation, output_gain=0.01)
-        self.critic = mlp(self.encoder.size, hidden, 1, activation=activation)
+        self.actor = mlp(inputs, own, self.head.size, activation=activation, output_gain=0.01)
+        self.critic = mlp(inputs, own, 1, activation=activation)
 
     def initial_state(self, n: int) -> RecurrentState:
         """No state: the policy sees one observation at a time."""
@@ -94,6 +99,14 @@ class MLPPolicy(nn.Module):
     def features(self, obs: Tensor) -> Tensor:
         """Encoded and normalized observations ``[B, D]``, the input of both networks."""
         return self.normalizer(self.encoder(obs))
+
+    def action_params(self, features: Tensor) -> Tensor:
+        """Parameters ``[B, head.size]`` of the action distribution for encoded observations ``[B, D]``."""
+        return self.actor(self.trunk(features))
+
+    def values(self, features: Tensor) -> Tensor:
+        """Critic outputs ``[B]`` for encoded observations ``[B, D]``, in the critic's own scale."""
+        return self.critic(self.trunk(features)).squeeze(-1)
 
     @torch.no_grad()
     def act(
@@ -105,14 +118,15 @@ class MLPPolicy(nn.Module):
         generator: torch.Generator | None = None,
     ) -> PolicyOutput:
         """Choose actions for ``obs`` ``[N, ...]``, sampled or the most probable ones."""
-        params = self.actor(self.features(obs))
+        params = self.action_params(self.features(obs))
         sample = self.head.mode(params) if deterministic else self.head.sample(params, generator)
         return PolicyOutput(self.head.to_action(sample), sample)
 
     def evaluate_features(self, features: Tensor, sample: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As :meth:`evaluate`, on the result of :meth:`features`."""
-        log_prob, entropy = self.head.log_prob_entropy(self.actor(features), sample)
-        return log_prob, entropy, self.critic(features).squeeze(-1)
+        hidden = self.trunk(features)
+        log_prob, entropy = self.head.log_prob_entropy(self.actor(hidden), sample)
+        return log_prob, entropy, self.critic(hidden).squeeze(-1)
 
     def evaluate(self, obs: Tensor, actions: Tensor, state: RecurrentState = None) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probability, entropy and value, each ``[B]``, of ``actions`` ``[B, ...]`` in ``obs`` ``[B, ...]``."""
@@ -166,7 +180,7 @@ def save_policy(policy: MLPPolicy, path: str | Path, *, env_id: str, env_kwargs:
             "env_kwargs": env_kwargs,
             "observation_space": space_to_json(policy.observation_space),
             "action_space": space_to_json(policy.action_space),
-            "config": {"hidden": list(policy.hidden), "activation": policy.activation},
+            "config": {"hidden": list(policy.hidden), "activation": policy.activation, "shared": policy.shared},
             "module": dict(policy.state_dict()),
         },
     )
@@ -189,6 +203,9 @@ def load_policy(path: str | Path, device: torch.device | str = "cpu") -> LoadedP
     """
     path = Path(path)
     file = path / "policy.safetensors" if path.is_dir() else path
+    seeds = sorted(folder.name for folder in path.glob("seed-*"))
+    if not file.exists() and seeds:
+        raise InputError(f"{path}: holds several seeds; choose one of {', '.join(seeds)}")
     tree = load_tree(file, device)
     try:
         if tree["policy"] != "mlp":

@@ -14,6 +14,7 @@ from gail.agents.policy import MLPPolicy
 from gail.agents.rollout import Rollout
 from gail.core.engine import Turn
 from gail.core.losses import Metrics
+from gail.core.networks import Activation
 from gail.core.player import Player
 
 
@@ -45,6 +46,15 @@ class PPOConfig:
     """Global gradient norm after clipping."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the policy's and the value function's hidden layers."""
+    activation: Activation = "tanh"
+    """Between the layers."""
+    shared: bool = False
+    """Whether policy and value function share their hidden layers."""
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The part that shapes the policy."""
+        return {"hidden": self.hidden, "activation": self.activation, "shared": self.shared}
 
 
 @dataclass(frozen=True)
@@ -165,7 +175,7 @@ class PPO:
             features = policy.features(rollout.obs.flatten(0, 1))
             samples = rollout.samples.flatten(0, 1)
             log_prob, _, value = policy.evaluate_features(features, samples)
-            next_value = policy.critic(policy.features(rollout.next_obs.flatten(0, 1))).squeeze(-1)
+            next_value = policy.values(policy.features(rollout.next_obs.flatten(0, 1)))
             shape = rewards.shape
             values = self.scale.unscale(value).view(shape)
             gae = advantages(

@@ -11,7 +11,7 @@ import tyro
 from gail.agents.evaluate import EVALUATION_SEED, evaluate
 from gail.cli.options import Common, parse, parse_kwargs, print_json, show
 from gail.core.errors import InputError
-from gail.report.video import policy_video
+from gail.report import policy_video
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def run(argv: list[str]) -> int:
     actions = "sampled" if arguments.stochastic else "deterministic"
     show([row], title=f"{result['env_id']}: {actions} actions")
     if arguments.video is not None:
-        policy_video(arguments.source, arguments.video, env_id=arguments.env, seed=arguments.seed)
+        kwargs = parse_kwargs(arguments.env_kwargs)
+        policy_video(arguments.source, arguments.video, env_id=arguments.env, env_kwargs=kwargs, seed=arguments.seed)
         print(f"video: {arguments.video}")
         result["video"] = str(arguments.video)
     if arguments.common.json:

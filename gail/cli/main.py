@@ -7,6 +7,7 @@ import os
 import sys
 
 VERBS = {
+    "demo": "the main job on bundled demonstrations, with a page of proof",
     "expert": "train an expert by reinforcement learning on the true reward",
     "demos": "collect, info, check, convert: demonstrations in and out of files",
     "train": "learn from demonstrations (GAIL, behaviour cloning)",

@@ -27,11 +27,17 @@ def mlp(
         output_gain: scale of the last layer's initial weights (0.01 makes a near-uniform policy;
             Andrychowicz et al. 2021, "What matters in on-policy RL", section 3.2).
     """
-    layers: list[nn.Module] = []
     widths = [inputs, *hidden]
-    for before, after in itertools.pairwise(widths):
+    return nn.Sequential(
+        *hidden_layers(inputs, hidden, activation), _orthogonal(nn.Linear(widths[-1], outputs), output_gain)
+    )
+
+
+def hidden_layers(inputs: int, hidden: Sequence[int], activation: Activation) -> nn.Sequential:
+    """Only the hidden layers of such a network, ``[B, inputs] -> [B, hidden[-1]]``."""
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise([inputs, *hidden]):
         layers += [_orthogonal(nn.Linear(before, after), math.sqrt(2.0)), _ACTIVATIONS[activation]()]
-    layers.append(_orthogonal(nn.Linear(widths[-1], outputs), output_gain))
     return nn.Sequential(*layers)
 
 

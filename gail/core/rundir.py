@@ -6,7 +6,9 @@ import json
 import math
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -85,7 +87,13 @@ def open_run(
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         hint = " (--resume goes on with the run that is there)" if file.exists() else ""
         raise InputError(f"{directory}: exists already; choose another --out{hint}")
-    origin = {"versions": versions(), "hardware": hardware(), "git_revision": git_revision(), **(provenance or {})}
+    origin = {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "versions": versions(),
+        "hardware": hardware(),
+        "git_revision": git_revision(),
+        **(provenance or {}),
+    }
     write_text_atomic(file, tomli_w.dumps({**wanted, "provenance": to_plain(origin)}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gail.demos.bundled import bundled_demos
 from gail.demos.check import check_demos, inspect_demos
 from gail.demos.columns import Columns
 from gail.demos.findings import RULES, CheckReport, Finding, SkippedCheck
@@ -19,6 +20,7 @@ __all__ = [
     "SkippedCheck",
     "Trajectory",
     "Transitions",
+    "bundled_demos",
     "check_demos",
     "describe",
     "file_hash",

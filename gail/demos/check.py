@@ -78,9 +78,7 @@ def inspect_demos(
     return CheckReport(findings, skipped)
 
 
-def _check_names(
-    demos: Demonstrations, env_id: str | None, env_kwargs: dict[str, Any] | None
-) -> Iterable[Finding]:
+def _check_names(demos: Demonstrations, env_id: str | None, env_kwargs: dict[str, Any] | None) -> Iterable[Finding]:
     if demos.env_id is not None and env_id is not None and demos.env_id != env_id:
         same_task = demos.env_id.rpartition("-v")[0] == env_id.rpartition("-v")[0]
         what = "another version" if same_task else "another environment"
@@ -97,9 +95,7 @@ def _check_in_environment(
     """The rules that need the environment: spaces, time limit, simulator."""
     wanted = env_id or demos.env_id
     if wanted is None:
-        yield from _skip(
-            (*_SPACES, "environment-mismatch", *_PLAYED), "the file names no environment; give env_id"
-        )
+        yield from _skip((*_SPACES, "environment-mismatch", *_PLAYED), "the file names no environment; give env_id")
         return
     import gymnasium as gym
 
@@ -116,9 +112,7 @@ def _check_in_environment(
         limit = env.spec.max_episode_steps if env.spec else None
         for index, trajectory in enumerate(demos):
             if limit is not None and len(trajectory) > limit:
-                message = (
-                    f"found {len(trajectory)} steps; expected at most {limit}, the time limit of {wanted}"
-                )
+                message = f"found {len(trajectory)} steps; expected at most {limit}, the time limit of {wanted}"
                 yield Finding("environment-mismatch", index, message)
         if simulate:
             yield from _check_played(demos, env)

@@ -40,9 +40,7 @@ def check_duplicates(demos: Demonstrations) -> Iterator[Finding]:
         key = (trajectory.observations.tobytes(), trajectory.actions.tobytes())
         earlier = first_with.setdefault(key, index)
         if earlier != index:
-            yield Finding(
-                "duplicate-episodes", index, f"found the same rows as in episode {earlier}; expected others"
-            )
+            yield Finding("duplicate-episodes", index, f"found the same rows as in episode {earlier}; expected others")
 
 
 def check_returns(demos: Demonstrations) -> Iterator[Finding]:
@@ -70,9 +68,7 @@ def check_end_flags(demos: Demonstrations) -> Iterator[Finding | SkippedCheck]:
                 f"found an end after {len(trajectory)} steps with neither end flag set; expected one",
             )
     if unknown:
-        yield SkippedCheck(
-            "cut-without-truncated", f"end flags are unknown in {unknown} of {len(demos)} episodes"
-        )
+        yield SkippedCheck("cut-without-truncated", f"end flags are unknown in {unknown} of {len(demos)} episodes")
 
 
 def check_spaces(demos: Demonstrations, observation_space: Any, action_space: Any) -> Iterator[Finding]:
@@ -119,8 +115,7 @@ def _check_space(index: int, name: str, value: np.ndarray, space: Any) -> Iterat
         yield Finding(
             "outside-space",
             index,
-            f"{name}: found {int(outside.sum())} values, first {first:.6g} in row {row}; "
-            f"expected {_range(low, high)}",
+            f"{name}: found {int(outside.sum())} values, first {first:.6g} in row {row}; expected {_range(low, high)}",
         )
 
 

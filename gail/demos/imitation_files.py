@@ -63,9 +63,7 @@ def read_imitation_npz(path: Path, options: ReadOptions) -> Demonstrations:
         rewards,
         data["terminal"].astype(bool).tolist(),
     )
-    trajectories, dropped = assemble(
-        path, recorded, has_last_successor=True, action_shift=options.action_shift
-    )
+    trajectories, dropped = assemble(path, recorded, has_last_successor=True, action_shift=options.action_shift)
     return Demonstrations(trajectories, path=path, format=NPZ_FORMAT, dropped=dropped)
 
 
@@ -86,9 +84,7 @@ def read_imitation_folder(path: Path, options: ReadOptions) -> Demonstrations:
                     recorded += _episodes_of_batch(path / name, batch)
         except (pa.ArrowException, OSError) as error:
             raise DemosError(f"{path / name}: expected an Arrow stream ({str(error)[:120]})") from error
-    trajectories, dropped = assemble(
-        path, recorded, has_last_successor=True, action_shift=options.action_shift
-    )
+    trajectories, dropped = assemble(path, recorded, has_last_successor=True, action_shift=options.action_shift)
     return Demonstrations(trajectories, path=path, format=FOLDER_FORMAT, dropped=dropped)
 
 
@@ -128,9 +124,7 @@ def _rows(path: Path, name: str, cell: Any) -> np.ndarray:
     while pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         widths = values.value_lengths().unique().to_pylist()
         if len(widths) != 1:
-            raise DemosError(
-                f"{path}: column {name!r}: expected rows of equal length, found {len(widths)} lengths"
-            )
+            raise DemosError(f"{path}: column {name!r}: expected rows of equal length, found {len(widths)} lengths")
         shape.append(widths[0])
         values = values.flatten()
     array = values.to_numpy(zero_copy_only=False)

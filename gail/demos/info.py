@@ -38,9 +38,7 @@ def describe(demos: Demonstrations) -> dict[str, Any]:
             "terminated": sum(t.terminated is True for t in demos),
             "truncated": sum(t.truncated is True for t in demos),
             "neither": sum(t.terminated is False and t.truncated is False for t in demos),
-            "unknown": sum(
-                not (t.terminated or t.truncated) and None in (t.terminated, t.truncated) for t in demos
-            ),
+            "unknown": sum(not (t.terminated or t.truncated) and None in (t.terminated, t.truncated) for t in demos),
         },
         "observations": {"shape": list(first.observations.shape[1:]), "dtype": str(first.observations.dtype)},
         "actions": {"shape": list(first.actions.shape[1:]), "dtype": str(first.actions.dtype)},

@@ -43,9 +43,7 @@ def read_jsonl(path: Path, options: ReadOptions) -> Demonstrations:
         demos = _read_episodes(path, lines, options, columns)
     else:
         table = _read_steps(path, lines, columns)
-        demos = demonstrations_from_table(
-            path, table, options, by_jump=columns.episode_by_jump, format=FORMAT
-        )
+        demos = demonstrations_from_table(path, table, options, by_jump=columns.episode_by_jump, format=FORMAT)
     kwargs = about.get("env_kwargs", {})
     if not isinstance(kwargs, dict):
         raise DemosError(f"{path}: field 'env_kwargs': expected a JSON object, found {str(kwargs)[:60]}")
@@ -112,9 +110,7 @@ def _read_steps(path: Path, lines: list[dict[str, Any]], columns: Columns) -> St
     )
 
 
-def _read_episodes(
-    path: Path, lines: list[dict[str, Any]], options: ReadOptions, columns: Columns
-) -> Demonstrations:
+def _read_episodes(path: Path, lines: list[dict[str, Any]], options: ReadOptions, columns: Columns) -> Demonstrations:
     recorded = []
     for index, line in enumerate(lines):
         if not {"observations", "actions"} <= line.keys():
@@ -136,9 +132,7 @@ def _read_episodes(
         )
     # A file holds last successors throughout or not at all; its first episode says which.
     complete = len(recorded[0].observations) == len(recorded[0].actions) + 1
-    trajectories, dropped = assemble(
-        path, recorded, has_last_successor=complete, action_shift=options.action_shift
-    )
+    trajectories, dropped = assemble(path, recorded, has_last_successor=complete, action_shift=options.action_shift)
     return Demonstrations(trajectories, path=path, format=FORMAT, dropped=dropped)
 
 
@@ -146,9 +140,7 @@ def _array(path: Path, key: str, values: object) -> np.ndarray:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise DemosError(
-            f"{path}: field {key!r}: expected rows of equal length, found ragged ones"
-        ) from error
+        raise DemosError(f"{path}: field {key!r}: expected rows of equal length, found ragged ones") from error
     if key == "episode" and array.dtype.kind in "US":
         return array
     return require_numbers(path, key, array)

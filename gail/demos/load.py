@@ -91,9 +91,7 @@ def _sniff_folder(path: Path) -> str:
     if text.is_csv_folder(path):
         return text.FORMAT
     found = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
-    raise DemosError(
-        f"{path}: expected a Minari or Hugging Face folder, or obs* and act* text files; found {found}"
-    )
+    raise DemosError(f"{path}: expected a Minari or Hugging Face folder, or obs* and act* text files; found {found}")
 
 
 def _sniff_file(path: Path) -> str:

@@ -60,9 +60,7 @@ def read_minari(path: Path, options: ReadOptions) -> Demonstrations:
     layout = metadata.get("data_format", "hdf5")
     readers = {"hdf5": _hdf5_episodes, "arrow": _arrow_episodes, "parquet": _arrow_episodes}
     if layout not in readers:
-        raise DemosError(
-            f"{folder}: field 'data_format': expected one of {sorted(readers)}, found {layout!r}"
-        )
+        raise DemosError(f"{folder}: field 'data_format': expected one of {sorted(readers)}, found {layout!r}")
     trajectories, dropped = assemble(
         folder, readers[layout](folder, metadata), has_last_successor=True, action_shift=options.action_shift
     )
@@ -88,9 +86,7 @@ def _environment(folder: Path, metadata: dict[str, Any]) -> tuple[str | None, di
     spec = read_json_object(folder / "metadata.json", "env_spec", text)
     kwargs = spec.get("kwargs") or {}
     if not isinstance(kwargs, dict):
-        raise DemosError(
-            f"{folder}: field 'env_spec': expected kwargs as a JSON object, found {kwargs!r:.60}"
-        )
+        raise DemosError(f"{folder}: field 'env_spec': expected kwargs as a JSON object, found {kwargs!r:.60}")
     env_id = require_plain_env_id(folder / "metadata.json", spec.get("id"))
     # Drawing is no part of the task, and what the registry says itself was not asked for.
     usual: dict[str, Any] = {"render_mode": kwargs.get("render_mode")}
@@ -157,9 +153,7 @@ def _arrow_episodes(folder: Path, metadata: dict[str, Any]) -> Iterator[Recorded
     import pyarrow.dataset as ds
 
     layout = metadata["data_format"]
-    parts = sorted(
-        (part for part in folder.iterdir() if part.name.isdecimal()), key=lambda part: int(part.name)
-    )
+    parts = sorted((part for part in folder.iterdir() if part.name.isdecimal()), key=lambda part: int(part.name))
     for index, part in enumerate(parts):
         try:
             files = sorted(str(file) for file in part.glob("part-*"))
@@ -239,8 +233,6 @@ def _decode_images(path: Path, frames: np.ndarray) -> np.ndarray:
     from PIL import Image
 
     try:
-        return np.stack(
-            [np.asarray(Image.open(io.BytesIO(bytes(frame)), formats=("JPEG",))) for frame in frames]
-        )
+        return np.stack([np.asarray(Image.open(io.BytesIO(bytes(frame)), formats=("JPEG",))) for frame in frames])
     except (OSError, ValueError) as error:
         raise DemosError(f"{path}: expected JPEG images of equal size ({str(error)[:120]})") from error

@@ -34,16 +34,12 @@ def write_minari(demos: Demonstrations, path: Path, *, overwrite: bool = False) 
     try:
         parse_dataset_id(path.name)
     except ValueError:
-        raise InputError(
-            f"{path}: expected a folder named like 'hopper-expert-v0' (a Minari dataset id)"
-        ) from None
+        raise InputError(f"{path}: expected a folder named like 'hopper-expert-v0' (a Minari dataset id)") from None
     if not demos.trajectories:
         raise InputError(f"{path}: nothing to write: expected at least one episode")
     for index, trajectory in enumerate(demos):
         if trajectory.rewards is None:
-            raise InputError(
-                f"{path}: episode {index} has no rewards, which Minari requires; write a .npz instead"
-            )
+            raise InputError(f"{path}: episode {index} has no rewards, which Minari requires; write a .npz instead")
     metadata = _metadata(demos, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,9 +119,7 @@ def _spec_json(path: Path, env_id: str, env_kwargs: dict[str, Any]) -> str:
         # A copy: gymnasium.spec returns the registry's own object.
         spec = copy.deepcopy(gym.spec(env_id))
     except gym.error.Error as error:
-        raise InputError(
-            f"{path}: {env_id!r} is not registered, so Minari cannot name it ({error})"
-        ) from error
+        raise InputError(f"{path}: {env_id!r} is not registered, so Minari cannot name it ({error})") from error
     spec.kwargs = {**spec.kwargs, **env_kwargs}
     return str(spec.to_json())
 
@@ -145,9 +139,7 @@ def _spaces(demos: Demonstrations) -> tuple[Any, Any]:
             known = env.observation_space, env.action_space
             env.close()
     first = demos.trajectories[0]
-    return _space(first.observations, known[0]), _space(
-        first.actions, known[1], max(t.actions.max() for t in demos)
-    )
+    return _space(first.observations, known[0]), _space(first.actions, known[1], max(t.actions.max() for t in demos))
 
 
 def _space(sample: np.ndarray, known: Any, largest: Any = None) -> Any:

@@ -28,9 +28,7 @@ def read_npy(path: Path, options: ReadOptions) -> Demonstrations:
     try:
         values = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError, MemoryError, SyntaxError) as error:
-        raise DemosError(
-            f"{path}: expected a numpy array of numbers ({' '.join(str(error).split())[:160]})"
-        ) from error
+        raise DemosError(f"{path}: expected a numpy array of numbers ({' '.join(str(error).split())[:160]})") from error
     require_numbers(path, "the array", values)
     if values.ndim not in (2, 3) or values.size == 0:
         raise DemosError(f"{path}: expected shape [E, T, columns] or [N, columns], found {values.shape}")

@@ -58,9 +58,7 @@ def read_flat_npz(path: Path, options: ReadOptions) -> Demonstrations:
         require_rows(path, name, data[name], rows, f"{steps} steps in {episodes} episodes")
     rewards: list[np.ndarray] | list[None] = [None] * episodes
     if "rewards" in data:
-        require_vector(
-            path, "rewards", require_numbers(path, "rewards", data["rewards"]), steps, "one per step"
-        )
+        require_vector(path, "rewards", require_numbers(path, "rewards", data["rewards"]), steps, "one per step")
         rewards = split_rows(data["rewards"], lengths)
     texts = {
         name: read_text(path, name, data[name])
@@ -79,9 +77,7 @@ def read_flat_npz(path: Path, options: ReadOptions) -> Demonstrations:
         _read_flags(path, "truncated", data.get("truncated"), episodes),
         _read_seeds(path, data.get("seeds"), episodes),
     )
-    trajectories, dropped = assemble(
-        path, recorded, has_last_successor=True, action_shift=options.action_shift
-    )
+    trajectories, dropped = assemble(path, recorded, has_last_successor=True, action_shift=options.action_shift)
     return Demonstrations(
         trajectories,
         env_id=require_plain_env_id(path, texts["env_id"]) if texts.get("env_id") else None,
@@ -129,9 +125,7 @@ def write_flat_npz(demos: Demonstrations, path: Path, *, overwrite: bool = False
     if rewards:
         arrays["rewards"] = np.concatenate(rewards)
     if any(t.seed is not None for t in trajectories):
-        arrays["seeds"] = np.asarray(
-            [UNKNOWN if t.seed is None else t.seed for t in trajectories], dtype=np.int64
-        )
+        arrays["seeds"] = np.asarray([UNKNOWN if t.seed is None else t.seed for t in trajectories], dtype=np.int64)
     if demos.env_id is not None:
         arrays["env_id"] = np.asarray(demos.env_id)
     if demos.generator is not None:
@@ -141,16 +135,12 @@ def write_flat_npz(demos: Demonstrations, path: Path, *, overwrite: bool = False
 
 def _read_lengths(path: Path, value: np.ndarray) -> list[int]:
     if value.ndim != 1 or value.size == 0:
-        raise DemosError(
-            f"{path}: field 'lengths': expected [E] with at least one episode, found {value.shape}"
-        )
+        raise DemosError(f"{path}: field 'lengths': expected [E] with at least one episode, found {value.shape}")
     if value.dtype.kind not in "iu":
         raise DemosError(f"{path}: field 'lengths': expected integers, found {value.dtype}")
     lengths = [int(length) for length in value]
     if min(lengths) < 1:
-        raise DemosError(
-            f"{path}: field 'lengths': expected at least 1 step per episode, found {min(lengths)}"
-        )
+        raise DemosError(f"{path}: field 'lengths': expected at least 1 step per episode, found {min(lengths)}")
     return lengths
 
 

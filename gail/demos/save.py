@@ -19,9 +19,7 @@ WRITERS: dict[str, _Writer] = {"npz": write_flat_npz, "minari": write_minari}
 """Every kind of file that is written, and its writer."""
 
 
-def save_demos(
-    demos: Demonstrations, path: str | Path, format: str | None = None, *, overwrite: bool = False
-) -> Path:
+def save_demos(demos: Demonstrations, path: str | Path, format: str | None = None, *, overwrite: bool = False) -> Path:
     """Write ``demos`` to ``path`` and return it; converting a file is loading and saving it.
 
     Args:

@@ -159,9 +159,7 @@ class _Mujoco:
 
     def beyond_end(self, obs: np.ndarray) -> np.ndarray | None:
         name = type(self.env).__name__
-        if name in ("HalfCheetahEnv", "SwimmerEnv") or not getattr(
-            self.env, "_terminate_when_unhealthy", True
-        ):
+        if name in ("HalfCheetahEnv", "SwimmerEnv") or not getattr(self.env, "_terminate_when_unhealthy", True):
             return np.full(len(obs), -1.0)
         if not hasattr(type(self.env), "is_healthy"):
             return None

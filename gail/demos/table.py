@@ -140,9 +140,7 @@ def demonstrations_from_table(
         flags["terminated"],
         flags["truncated"],
     )
-    trajectories, dropped = assemble(
-        path, recorded, has_last_successor=complete, action_shift=options.action_shift
-    )
+    trajectories, dropped = assemble(path, recorded, has_last_successor=complete, action_shift=options.action_shift)
     return Demonstrations(trajectories, path=path, format=format, dropped=dropped)
 
 

@@ -34,13 +34,9 @@ class Trajectory:
         if length == 0:
             raise ValueError("a trajectory needs at least one step")
         if len(self.observations) != length + 1:
-            raise ValueError(
-                f"{length} actions need {length + 1} observations, found {len(self.observations)}"
-            )
+            raise ValueError(f"{length} actions need {length + 1} observations, found {len(self.observations)}")
         if self.rewards is not None and self.rewards.shape != (length,):
-            raise ValueError(
-                f"{length} actions need rewards of shape ({length},), found {self.rewards.shape}"
-            )
+            raise ValueError(f"{length} actions need rewards of shape ({length},), found {self.rewards.shape}")
         if self.terminated and self.truncated:
             raise ValueError("an episode is terminated or truncated, not both")
 

@@ -1,13 +1,14 @@
 """Frames without a display, and without OpenGL where the machine has none; imports no torch.
 
 MuJoCo draws with OpenGL through EGL, OSMesa or a window, and no wheel brings such a library: on a plain
-server its renderer cannot start. There, bodies are drawn from the simulation's geometry with Pillow: a side
+server its renderer cannot start. There, and where EGL would run in software, bodies are drawn from the simulation's geometry with Pillow: a side
 view in the x-z plane, in which the planar robots (Hopper, Walker2d, HalfCheetah, InvertedPendulum) move.
 """
 
 from __future__ import annotations
 
 import functools
+import glob
 import os
 import sys
 from typing import Any
@@ -34,6 +35,9 @@ def prepare_headless() -> None:
 
 @functools.cache
 def _egl_works() -> bool:
+    # Without a graphics device EGL falls back to software, ten times slower than the side view.
+    if not any(glob.glob(pattern) for pattern in ("/dev/dri/renderD*", "/dev/nvidia[0-9]*")):
+        return False
     try:
         from mujoco.egl import GLContext
 

@@ -15,6 +15,7 @@ from gail.agents.ppo import PPO, PPOConfig
 from gail.agents.rollout import Collector, Rollout
 from gail.core.engine import Turn
 from gail.core.losses import AdversarialLoss, Metrics, bce_loss, with_gradient_penalty
+from gail.core.networks import Activation
 from gail.core.player import Player
 from gail.core.random import seeded_initialization
 from gail.demos.types import Demonstrations, Transitions
@@ -30,6 +31,8 @@ class DiscriminatorConfig:
 
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers."""
+    activation: Activation = "tanh"
+    """Between the layers."""
     learning_rate: float = 3e-4
     """Adam's, constant."""
     batch_size: int = 256
@@ -98,7 +101,11 @@ class GAIL:
         judge = config.discriminator
         with seeded_initialization(seed, "discriminator"):
             discriminator = Discriminator(
-                env.observation_space, env.action_space, hidden=judge.hidden, use_next_obs=judge.use_next_obs
+                env.observation_space,
+                env.action_space,
+                hidden=judge.hidden,
+                activation=judge.activation,
+                use_next_obs=judge.use_next_obs,
             )
         self.discriminator = discriminator.to(env.device)
         self.reward = REWARDS[judge.reward]

@@ -215,7 +215,7 @@ def _run_seed(
 def _gail(
     env: VecEnv, demos: Demonstrations, expert: Transitions, config: ImitationConfig, seed: int
 ) -> tuple[Game, MLPPolicy, int]:
-    policy = new_policy(env, config.gail.ppo.hidden, seed)
+    policy = new_policy(env, seed, **config.gail.ppo.network)
     generators = {name: make_generator(seed, name, env.device) for name in ("actions", "shuffle", "judge")}
     game = GAIL(env, demos, expert, config.gail, policy=policy, seed=seed, generators=generators)
     return game, policy, config.steps
@@ -224,7 +224,7 @@ def _gail(
 def _behaviour_cloning(
     env: VecEnv, demos: Demonstrations, expert: Transitions, config: ImitationConfig, seed: int
 ) -> tuple[Game, MLPPolicy, int]:
-    policy = new_policy(env, config.bc.hidden, seed)
+    policy = new_policy(env, seed, hidden=config.bc.hidden)
     generator = make_generator(seed, "shuffle", env.device)
     game = BehaviourCloning(policy, expert, config.bc, generator, env_id=env.env_id, env_kwargs=env.env_kwargs)
     return game, policy, _BC_STEPS
@@ -258,7 +258,7 @@ def _nonsense(
 def _aggregate(results: Sequence[SeedResult]) -> dict[str, Any]:
     """One summary over seeds: means, and 95% intervals over seeds."""
     first = results[0].summary
-    means = {
+    means: dict[str, Any] = {
         key: _mean([r.summary[key] for r in results])
         for key in ("return_mean", "return_std", "normalized_return", "wall_seconds", "steps_per_second")
     }
@@ -268,6 +268,9 @@ def _aggregate(results: Sequence[SeedResult]) -> dict[str, Any]:
         if all(v is not None for v in values):
             interval: Interval = mean_interval(values)
             intervals[f"{key}_interval"] = [interval.low, interval.high]
+    if "nonsense_check" in first:
+        checks = [r.summary["nonsense_check"] for r in results]
+        means["nonsense_check"] = {key: _mean([check[key] for check in checks]) for key in checks[0]}
     return {
         **first,
         **means,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gail.report.table import ComparisonTable as ComparisonTable
     from gail.report.table import comparison_table as comparison_table
     from gail.report.video import comparison_video as comparison_video
+    from gail.report.video import policy_video as policy_video
 
 _HOMES = {
     "ComparisonTable": "table",
@@ -25,6 +26,7 @@ _HOMES = {
     "comparison_video": "video",
     "load_run": "load",
     "load_runs": "load",
+    "policy_video": "video",
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "comparison_video",
     "load_run",
     "load_runs",
+    "policy_video",
 ]
 
 

@@ -47,7 +47,7 @@ def comparison_video(
     *,
     seconds: float = 10.0,
 ) -> Path:
-    """Write a video of the expert (left) and the learner (right), labelled with their returns.
+    """Write a video of the expert (left) and the learner (right), labelled with return and length.
 
     The expert's recorded actions are replayed from the demonstration's seed; the learner plays its most probable
     actions from the same seed. Where the seed is not recorded, or leads elsewhere than the recording, the label says
@@ -86,7 +86,7 @@ def comparison_video(
         fps, stride = _frame_rate(demos.env_id, kwargs)
         steps = max(int(seconds * fps) * stride, 1)
         same = recorded.seed is not None and expert.same_start
-        expert_label = f"Expert: {expert}" if same else f"Expert's actions, other start: {expert}"
+        expert_label = f"Expert: {expert}" if same else f"Expert, other start: {expert}"
         # Two environments: the episodes are drawn in step with each other, not kept in memory.
         other = make_vec(demos.env_id, 1, backend="sync", **kwargs)
         try:
@@ -97,6 +97,47 @@ def comparison_video(
             return record_video(frames, out, fps)
         finally:
             other.close()
+    finally:
+        env.close()
+
+
+def policy_video(
+    source: str | Path,
+    out: str | Path,
+    *,
+    env_id: str | None = None,
+    env_kwargs: dict[str, Any] | None = None,
+    seed: int = EVALUATION_SEED,
+    seconds: float = 30.0,
+) -> Path:
+    """Write a video of one episode of a policy with deterministic actions.
+
+    Args:
+        source: a run directory or a policy file.
+        out: the file, ending in ``.mp4``; written atomically.
+        env_id: what is played; None plays what the policy was trained in.
+        env_kwargs: keyword arguments of the environment; None takes those of the training.
+        seed: of the episode.
+        seconds: the longest the video may be, at the environment's own speed.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        InputError: where the environment cannot be rendered or the policy does not fit it.
+    """
+    loaded = load_policy(source)
+    same = env_id in (None, loaded.env_id)
+    env_id = env_id or loaded.env_id
+    if env_kwargs is None:
+        env_kwargs = loaded.env_kwargs if same else {}
+    kwargs = {**_camera(env_id), **env_kwargs, "render_mode": "rgb_array"}
+    env = make_vec(env_id, 1, backend="sync", **kwargs)
+    try:
+        check_spaces(loaded.policy, env)
+        episode = _play(env, seed, loaded.policy)
+        fps, stride = _frame_rate(env_id, kwargs)
+        return record_video(_frames(env, seed, episode, stride, max(int(seconds * fps) * stride, 1)), out, fps)
     finally:
         env.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -183,16 +182,15 @@ def clean(third_party_data) -> dict[str, Demonstrations]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_clean_file_gives_no_finding(third_party_data, name):
-    start = time.perf_counter()
     assert check_demos(third_party_data / "demos" / f"{name}.npz") == []
-    assert time.perf_counter() - start < 15
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize(("rule", "inject"), EVERYWHERE, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize(
+    ("name", "rule", "inject"),
+    [(name, *case) for name in FILES for case in EVERYWHERE if (case[0], name) not in NOT_APPLICABLE],
+    ids=lambda value: getattr(value, "__name__", value),
+)
 def test_an_injected_defect_is_found_under_its_name(clean, name, rule, inject):
-    if (rule, name) in NOT_APPLICABLE:
-        pytest.skip(NOT_APPLICABLE[rule, name])
     few = clean[name].first(3)
     assert check_demos(few) == []
     found = {finding.rule for finding in check_demos(inject(few))}
@@ -322,10 +320,11 @@ def test_an_environment_that_cannot_be_made_is_an_error_only_when_it_was_asked_f
         check_demos(demos, env_id="Nowhere-v0")
 
 
-def test_float32_rounding_at_a_bound_is_not_outside_the_space(play):
+@pytest.mark.parametrize("side", [-1, 1])
+def test_float32_rounding_at_a_bound_is_not_outside_the_space(play, side):
     demos = play("Pendulum-v1", episodes=1)
-    at_bound = edit(demos, 0, actions=np.full_like(demos.trajectories[0].actions, 2.0000002))
-    beyond = edit(demos, 0, actions=np.full_like(demos.trajectories[0].actions, 2.001))
+    at_bound = edit(demos, 0, actions=np.full_like(demos.trajectories[0].actions, side * 2.0000002))
+    beyond = edit(demos, 0, actions=np.full_like(demos.trajectories[0].actions, side * 2.001))
     assert "outside-space" not in {f.rule for f in check_demos(at_bound, simulate=False)}
     assert "outside-space" in {f.rule for f in check_demos(beyond, simulate=False)}
 

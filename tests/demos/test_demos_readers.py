@@ -143,9 +143,7 @@ def write_huggingface_folder(demos: Demonstrations, folder: Path) -> None:
         )
         fields = {
             "obs": pa.list_(pa.list_(pa.float32())),
-            "acts": pa.list_(
-                pa.int64() if demos.trajectories[0].actions.dtype.kind == "i" else pa.list_(pa.float32())
-            ),
+            "acts": pa.list_(pa.int64() if demos.trajectories[0].actions.dtype.kind == "i" else pa.list_(pa.float32())),
             "infos": pa.list_(pa.string()),
             "terminal": pa.bool_(),
             "rews": pa.list_(pa.float32()),

@@ -70,7 +70,7 @@ def write_seed(
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a run of one seed, or of several where ``returns`` lists one return per seed (``controls``: nonsense checks)."""
+    """Makes a run of one seed, or of several: ``returns`` per seed, and ``controls`` of the nonsense check."""
 
     def make(
         name: str = "run",

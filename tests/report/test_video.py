@@ -86,7 +86,7 @@ def test_label_says_where_the_start_differs(
     first = demos.trajectories[0]
     other = replace(first, seed=None) if change == "no seed" else replace(first, observations=first.observations + 1)
     comparison_video(policy, replace(demos, trajectories=(other,)), tmp_path / "v.mp4", seconds=0.1)
-    assert labels[0].startswith("Expert's actions, other start: ")
+    assert labels[0].startswith("Expert, other start: ")
 
 
 def test_run_of_several_seeds_shows_its_first_finished_one(
