@@ -25,6 +25,9 @@ from gail.core.files import write_text_atomic
 from gail.core.player import Player
 from gail.core.progress import ProgressBar
 
+_EVENT_SECONDS = 0.2
+"""TensorBoard gets a point of each curve at most this often; metrics.jsonl holds every round."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -96,14 +99,15 @@ def train(
     Raises:
         TrainingDiverged: where a player's loss is not finite.
     """
+    started = time.perf_counter()
     log = _Log(directory) if directory is not None else None
-    seconds, best = 0.0, -math.inf
+    earlier, best = 0.0, -math.inf
     if log is not None and resume and log.checkpoint.exists():
         state = load_tree(log.checkpoint)
         for name, player in game.players.items():
             player.load_state_dict(state["players"][name])
         game.load_state_dict(state["game"])
-        seconds, best = state["seconds"], float(state["best"])
+        earlier, best = state["seconds"], float(state["best"])
     if log is not None:
         log.open(game.steps)
     interval = max(total_steps / checkpoints, 1.0)
@@ -112,7 +116,7 @@ def train(
     with ProgressBar(title, total_steps, enabled=progress) as bar:
         bar.update(game.steps)
         while game.steps < total_steps:
-            started, steps_before = time.perf_counter(), game.steps
+            round_started, steps_before = time.perf_counter(), game.steps
             for player in game.players.values():
                 player.set_progress(game.steps / total_steps)
             for turn in game.round():
@@ -120,15 +124,18 @@ def train(
             metrics = game.round_metrics()
             for player in game.players.values():
                 metrics.update(player.read_metrics())
-            elapsed = time.perf_counter() - started
-            seconds += elapsed
+            elapsed = time.perf_counter() - round_started
             _guard(game, metrics)
             bar.update(game.steps, **game.shown_metrics(metrics))
             if log is None:
                 continue
             log.write(
                 game.steps,
-                {"seconds": seconds, "steps_per_second": (game.steps - steps_before) / elapsed, **metrics},
+                {
+                    "seconds": earlier + time.perf_counter() - started,
+                    "steps_per_second": (game.steps - steps_before) / elapsed,
+                    **metrics,
+                },
             )
             if game.steps >= next_checkpoint or game.steps >= total_steps:
                 while next_checkpoint <= game.steps:
@@ -137,20 +144,18 @@ def train(
                 if score > best:
                     best = score
                     game.save_policy(log.best)
-                started = time.perf_counter()
                 save_tree(
                     log.checkpoint,
                     {
                         "players": {name: player.state_dict() for name, player in game.players.items()},
                         "game": game.state_dict(),
-                        "seconds": seconds,
+                        "seconds": earlier + time.perf_counter() - started,
                         "best": best,
                     },
                 )
-                seconds += time.perf_counter() - started
     if log is not None:
         log.close()
-    return seconds
+    return earlier + time.perf_counter() - started
 
 
 def _guard(game: Game, metrics: Mapping[str, float]) -> None:
@@ -186,13 +191,18 @@ class _Log:
         write_text_atomic(self.metrics, "".join(kept))
         self._file = open(self.metrics, "a", encoding="utf-8")
         self._events = SummaryWriter(str(self.directory), purge_step=step + 1 if step else None)
+        self._last_event = -math.inf
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         clean = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         self._file.write(json.dumps({"step": step, **clean}) + "\n")
         self._file.flush()
-        for name, value in metrics.items():
-            self._events.add_scalar(name, value, step)
+        # TensorBoard thins curves anyway; written every round it would cost a fast environment a tenth of its speed.
+        now = time.perf_counter()
+        if now - self._last_event > _EVENT_SECONDS:
+            self._last_event = now
+            for name, value in metrics.items():
+                self._events.add_scalar(name, value, step)
 
     def close(self) -> None:
         self._file.close()

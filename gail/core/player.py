@@ -72,7 +72,8 @@ class Player:
     def step(self, batch: Any, rows: float | Tensor) -> None:
         """One gradient step on ``batch``, whose metrics weigh ``rows`` in the round's means."""
         loss, metrics = self.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         loss.backward()
         if self.max_grad_norm is not None:
             metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)

@@ -21,8 +21,8 @@ class CartPole(NativeVecEnv):
     With ``fixed_horizon`` no episode terminates (id ``CartPoleFixedHorizon-v0``): the reward is 1 where
     cart and pole are inside the limits and 0 outside, and only the time limit ends an episode. Its length
     says nothing about the policy there, so a reward that pays for mere survival cannot solve it: the
-    environment for negative controls. Positions stop at the bounds of the observation space (twice the
-    limits) and velocities at 20 per second.
+    environment for negative controls. Cart and pole stop at the bounds of the observation space (twice the
+    limits), from where they can be brought back.
     """
 
     gym_id: ClassVar[str] = "CartPole-v1"
@@ -59,6 +59,7 @@ class CartPole(NativeVecEnv):
         self._limits = torch.tensor(limits, dtype=dtype, device=self.device)
         stops = [2 * cart.x_threshold, _MAX_VELOCITY, 2 * cart.theta_threshold_radians, _MAX_VELOCITY]
         # One float32 step below the space's bound, so that a clamped observation is inside in any dtype.
+        self._is_position = torch.tensor([True, False, True, False], device=self.device)
         self._stops = torch.nextafter(
             torch.tensor(stops, dtype=torch.float32), torch.zeros(len(stops), dtype=torch.float32)
         ).to(self.device, dtype)
@@ -80,7 +81,10 @@ class CartPole(NativeVecEnv):
         if self.fixed_horizon:
             inside = torch.logical_not(outside).to(torch.float32)
             reward = inside - 1 if self._sutton_barto else inside
-            return state.clamp(-self._stops, self._stops), reward, self._never
+            stopped = state.clamp(-self._stops, self._stops)
+            # What runs into a stop loses its velocity, so that cart and pole can be brought back.
+            moving = (stopped == state)[:, ::2].repeat_interleave(2, dim=1) | self._is_position
+            return stopped * moving, reward, self._never
         reward = -outside.to(torch.float32) if self._sutton_barto else torch.ones_like(outside, dtype=torch.float32)
         return state, reward, outside
 

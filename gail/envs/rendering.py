@@ -1,8 +1,8 @@
 """Frames without a display, and without OpenGL where the machine has none; imports no torch.
 
-MuJoCo draws with OpenGL through EGL, OSMesa or a window, and no wheel brings such a library: on a plain
-server its renderer cannot start. There, and where EGL would run in software, bodies are drawn from the simulation's geometry with Pillow: a side
-view in the x-z plane, in which the planar robots (Hopper, Walker2d, HalfCheetah, InvertedPendulum) move.
+MuJoCo draws with OpenGL through EGL, OSMesa or a window, and no wheel brings such a library: on a plain server its
+renderer cannot start. There, and where EGL would run in software, bodies are drawn from the simulation's geometry with
+Pillow: a side view in the x-z plane, in which the planar robots (Hopper, Walker2d, HalfCheetah, InvertedPendulum) move.
 """
 
 from __future__ import annotations

@@ -40,9 +40,13 @@ class Discriminator(nn.Module):
         self.size = obs_parts * self.obs_encoder.size + self.action_encoder.size + 1
         self.network = mlp(self.size, hidden, 1, activation=activation)
 
-    def update_normalizer(self, obs: Tensor, mask: Tensor | None = None) -> None:
-        """Merge ``obs`` ``[B, ...]`` into the running moments of the inputs."""
-        self.normalizer.update(self.obs_encoder(obs), mask)
+    def fit_normalizer(self, expert_obs: Tensor) -> None:
+        """Scale the inputs by the moments of the expert's observations ``[B, ...]``, once.
+
+        The region to tell apart is where the expert is. Moments of the policy's observations would let a policy that
+        strays far (a fallen pole, a robot flung away) squeeze that region into a point.
+        """
+        self.normalizer.update(self.obs_encoder(expert_obs))
 
     def features(self, transitions: Transitions) -> Tensor:
         """Input rows ``[B, size]``; rewards are never looked at."""

@@ -96,7 +96,7 @@ class GAIL:
         seed: int,
         generators: Mapping[str, torch.Generator],
     ) -> None:
-        self.env, self.expert, self.config, self.policy = env, expert, config, policy
+        self.env, self.config, self.policy = env, config, policy
         self.generator = generators["judge"]
         judge = config.discriminator
         with seeded_initialization(seed, "discriminator"):
@@ -123,7 +123,8 @@ class GAIL:
         gamma, time_limit = config.ppo.gamma, env.max_episode_steps
         self._expert_share = expert_share(demos, gamma=gamma, time_limit=time_limit)
         self._generated_share = GeneratedShare(gamma=gamma, time_limit=time_limit, device=env.device)
-        self.discriminator.update_normalizer(expert.obs)
+        self.discriminator.fit_normalizer(expert.obs)
+        self._expert_features = self.discriminator.features(expert)
         self.steps = 0
         self._judged: dict[str, Tensor] = {}
 
@@ -142,7 +143,6 @@ class GAIL:
         generated = rollout.transitions()
         yield from self._discriminator_turns(rollout, generated)
         yield from self.ppo.turns(rollout, self._rewards(rollout, generated))
-        self.discriminator.update_normalizer(generated.obs, rollout.valid.flatten())
         self.steps += self.config.ppo.horizon * self.env.num_envs
 
     @torch.no_grad()
@@ -156,10 +156,10 @@ class GAIL:
         weights = rollout.valid.flatten().float()
         shape = (judge.updates_per_round, judge.batch_size)
         picks = torch.multinomial(weights, shape[0] * shape[1], replacement=True, generator=self.generator)
-        chosen = torch.randint(len(self.expert), shape, device=device, generator=self.generator)
+        chosen = torch.randint(len(self._expert_features), shape, device=device, generator=self.generator)
         # Three uniform numbers a row: absorbing expert row? absorbing generated row? where to interpolate?
         uniform = torch.rand((3, *shape, 1), device=device, generator=self.generator)
-        rows_expert = self.discriminator.features(self.expert)[chosen]
+        rows_expert = self._expert_features[chosen]
         rows_generated = self.discriminator.features(generated)[picks].view(*shape, -1)
         rows_expert = torch.where(uniform[0] < self._expert_share, absorbing, rows_expert)
         rows_generated = torch.where(uniform[1] < generated_share, absorbing, rows_generated)

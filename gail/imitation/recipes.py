@@ -61,16 +61,21 @@ _DISCRETE = GAILConfig(
     ppo=PPOConfig(horizon=32, learning_rate=2e-3, epochs=6, minibatch_size=256),
     discriminator=DiscriminatorConfig(learning_rate=1e-3),
 )
+# Torch-native environments step faster than networks learn: wide batches, few passes, high learning rates.
+_NATIVE = GAILConfig(
+    ppo=PPOConfig(horizon=32, learning_rate=6e-3, epochs=2, minibatch_size=512, activation="relu", shared=True),
+    discriminator=DiscriminatorConfig(learning_rate=1e-2, updates_per_round=4, activation="relu"),
+)
 _PENDULUM = GAILConfig(
     ppo=PPOConfig(horizon=200, learning_rate=1e-3, gamma=0.9, epochs=10, minibatch_size=320),
     discriminator=DiscriminatorConfig(learning_rate=1e-3, updates_per_round=16),
 )
 
 _RECIPES: dict[str, ImitationConfig] = {
-    "CartPole-v1": ImitationConfig(steps=200_000, num_envs=64, gail=_DISCRETE),
-    "CartPoleFixedHorizon-v0": ImitationConfig(steps=200_000, num_envs=64, gail=_DISCRETE),
-    "Acrobot-v1": ImitationConfig(steps=200_000, num_envs=64, gail=_DISCRETE),
-    "Pendulum-v1": ImitationConfig(steps=300_000, num_envs=16, gail=_PENDULUM),
+    "CartPole-v1": ImitationConfig(steps=196_608, num_envs=128, gail=_NATIVE),
+    "CartPoleFixedHorizon-v0": ImitationConfig(steps=196_608, num_envs=128, gail=_NATIVE),
+    "Acrobot-v1": ImitationConfig(steps=196_608, num_envs=128, gail=_NATIVE),
+    "Pendulum-v1": ImitationConfig(steps=297_600, num_envs=16, gail=_PENDULUM),
     "Hopper-v5": ImitationConfig(steps=1_000_000, num_envs=16, gail=_CONTROL),
 }
 

@@ -55,6 +55,18 @@ def test_a_policy_that_writes_in_its_observation_does_not_move_the_cart():
     assert env.get_state().equal(before)
 
 
+def test_fixed_horizon_pole_can_be_brought_back_from_its_stop():
+    env = CartPole(1, fixed_horizon=True, max_episode_steps=2000)
+    env.reset(0)
+    at_stop = torch.tensor([[0.0, 0.0, -0.5, -3.0]])
+    fallen = env.set_state(at_stop)
+    step = env.step(torch.ones(1, dtype=torch.int64))
+    assert float(step.next_obs[0, 2]) == pytest.approx(-0.41888, abs=1e-4) and float(step.next_obs[0, 3]) == 0.0
+    # Driving under the pole lifts it back inside the limit within a second.
+    angles = [float(env.step(torch.zeros(1, dtype=torch.int64)).next_obs[0, 2]) for _ in range(50)]
+    assert float(fallen[0, 2]) < -0.4 and max(angles) > -0.2
+
+
 def test_fixed_horizon_pays_inside_the_limits_only_and_never_overflows():
     env = CartPole(3, fixed_horizon=True, max_episode_steps=2000)
     env.reset(0)

@@ -1,0 +1,290 @@
+"""``gail bench throughput, learning``: the project's own measured tables, peers beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from gail.agents.expert import ExpertConfig, expert_recipe
+from gail.agents.ppo import PPOConfig
+from gail.cli import bench_learning
+from gail.cli.bench_learning import DEMO_EPISODES, demo_file, table
+from gail.cli.options import Common, parse, print_json, show
+from gail.cli.peers.setup import ensure_peer, run_peer
+from gail.core.errors import InputError
+from gail.core.files import write_text_atomic
+from gail.imitation.recipes import ImitationConfig, recipe
+
+PEER_STEPS = 65_536
+"""Environment steps of a peer's timed run: four of its rounds; at its speed the recipe's steps would take an hour."""
+PROBE_STEPS = 16_384
+"""Environment steps of the runs that choose the peer's threads: one of its rounds."""
+PEER_THREADS = (1, 2)
+"""Numbers of torch threads that are tried with a peer."""
+
+Side = Callable[[], Mapping[str, Any]]
+"""One timed run; returns at least ``steps`` and ``steps_per_second``."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What one row compares."""
+
+    name: Literal["GAIL", "PPO"]
+    """The algorithm on both sides."""
+    environment: str
+    """What ours plays."""
+    peer: Literal["imitation", "sb3"]
+    """The peer's environment (see gail/cli/peers)."""
+    script: str
+    """The peer's script."""
+    peer_environment: str
+    """What the peer plays."""
+    peer_settings: str
+    """What the script fixes, for the notes."""
+    target: float
+    """The ratio of speeds to reach."""
+
+    @property
+    def title(self) -> str:
+        """What the row is called, and what ``--only`` looks at."""
+        return f"{self.name} on {self.environment} vs {self.peer}"
+
+    @property
+    def config(self) -> ImitationConfig | ExpertConfig:
+        """The recipe that ours runs."""
+        return recipe(self.environment) if self.name == "GAIL" else expert_recipe(self.environment)
+
+
+_IMITATION = (
+    "the settings of imitation's tutorial: 8 environments, policy and critic apart, "
+    "5 epochs in minibatches of 64, 8 discriminator updates of 1,024 expert rows per 16,384 steps"
+)
+_SB3 = "SB3's defaults: 8 environments, policy and critic apart, 10 epochs in minibatches of 64"
+_GAIL_SCRIPT = "run_imitation_gail.py"
+
+BENCHMARKS = (
+    Benchmark("GAIL", "CartPole-v1", "imitation", _GAIL_SCRIPT, "CartPole-v1", _IMITATION, 30.0),
+    Benchmark("GAIL", "Hopper-v5", "imitation", _GAIL_SCRIPT, "Hopper-v4", _IMITATION, 3.0),
+    Benchmark("PPO", "CartPole-v1", "sb3", "run_sb3_ppo.py", "CartPole-v1", _SB3, 25.0),
+)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Training speed beside the peers', in turn on this machine; exit status 1 where a target is not met."""
+
+    repeats: int = 3
+    """Timed runs of each side; the row holds medians."""
+    peers: Path | None = None
+    """Folder of the peers' environments, built where missing. By default gail/peers in the user's cache."""
+    steps: int | None = None
+    """Environment steps of every timed run, for a quick look. By default the recipe's own; 65,536 for the peers."""
+    demos_dir: Path | None = None
+    """Folder of ENV.npz files; by default the bundled demonstrations."""
+    out: Path | None = None
+    """JSON file for the table; must not exist yet."""
+    only: str | None = None
+    """Only rows whose title contains this text, for example Hopper or PPO."""
+    common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
+
+
+def run(argv: list[str]) -> int:
+    """Find the table, measure it and return the exit status."""
+    tables = {"throughput": _throughput, "learning": bench_learning.run}
+    if not argv or argv[0] not in tables:
+        raise InputError(f"expected: gail bench {', '.join(tables)}")
+    return tables[argv[0]](argv[1:])
+
+
+def _throughput(argv: list[str]) -> int:
+    arguments = parse(Arguments, argv, prog="gail bench throughput", description="Training speed beside the peers'.")
+    for name, value in (("repeats", arguments.repeats), ("steps", arguments.steps)):
+        if value is not None and value < 1:
+            raise InputError(f"--{name}: {value}, expected at least 1")
+    if arguments.out is not None and arguments.out.exists():
+        raise InputError(f"{arguments.out}: exists already; choose another --out")
+    chosen = [b for b in BENCHMARKS if (arguments.only or "").lower() in b.title.lower()]
+    if not chosen:
+        raise InputError(f"--only: {arguments.only!r} is in none of: {'; '.join(b.title for b in BENCHMARKS)}")
+    demos = {b: demo_file(b.environment, arguments.demos_dir) if b.name == "GAIL" else None for b in chosen}
+    root = arguments.peers or _peers_folder()
+    pythons = {peer: ensure_peer(peer, root) for peer in dict.fromkeys(b.peer for b in chosen)}
+    rows = [
+        throughput_row(b, demos[b], pythons[b.peer], repeats=arguments.repeats, steps=arguments.steps) for b in chosen
+    ]
+    data = table(rows)
+    hidden = ("notes", "measurements")
+    show([{key: value for key, value in row.items() if key not in hidden} for row in rows], title=data["hardware"])
+    for row in rows:
+        print(f"{row['benchmark']} on {row['environment']}: {row['notes']}")
+    if arguments.out is not None:
+        write_text_atomic(arguments.out, json.dumps(data, indent=2) + "\n")
+    if arguments.common.json:
+        print_json(data)
+    return 0 if all(row["met"] for row in rows) else 1
+
+
+def _peers_folder() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "gail" / "peers"
+
+
+def throughput_row(
+    benchmark: Benchmark, demos: Path | None, python: Path, *, repeats: int, steps: int | None
+) -> dict[str, Any]:
+    """Choose the peer's threads, time both sides in turn and say how it was done.
+
+    Args:
+        benchmark: what is compared.
+        demos: the demonstrations of both sides; None where they learn from the true reward.
+        python: the interpreter of the peer's environment.
+        repeats: timed runs of each side.
+        steps: environment steps of every timed run; None takes each side's own.
+
+    Returns:
+        The row of :func:`compare` with ``notes``.
+
+    Raises:
+        InputError: where a run fails.
+    """
+    ours, theirs = our_words(benchmark, demos, steps), _peer_words(benchmark, demos)
+
+    def peer(threads: int, count: int) -> dict[str, Any]:
+        return run_peer(python, benchmark.script, [*theirs, "--threads", str(threads), "--steps", str(count)])
+
+    _tell(f"{benchmark.title}: choosing the peer's threads")
+    probes = {threads: peer(threads, PROBE_STEPS)["steps_per_second"] for threads in PEER_THREADS}
+    threads = max(probes, key=lambda count: probes[count])
+    row = compare(benchmark, lambda: _run_ours(ours), lambda: peer(threads, steps or PEER_STEPS), repeats=repeats)
+    return {**row, "notes": notes(benchmark, demos, row["measurements"][0], probes)}
+
+
+def compare(benchmark: Benchmark, ours: Side, peer: Side, *, repeats: int) -> dict[str, Any]:
+    """Run both sides in turn and take medians, so that both pay for what else the machine does meanwhile.
+
+    Returns:
+        A row with the keys ``benchmark, environment, ours_steps_per_second, peer, peer_steps_per_second, ratio``
+        (median of the ratios of neighbouring runs)``, target, met, measurements`` (every single pair).
+    """
+    pairs: list[dict[str, Any]] = []
+    name = benchmark.peer
+    for number in range(1, repeats + 1):
+        _tell(f"{benchmark.title} [{number}/{repeats}]: ours is running")
+        mine = ours()
+        speed = mine["steps_per_second"]
+        _tell(f"{benchmark.title} [{number}/{repeats}]: ours {speed:,.0f} steps/s; the peer is running")
+        theirs = peer()
+        name = theirs.get("peer", name)
+        pairs.append(
+            {
+                "ours_steps": mine["steps"],
+                "ours_steps_per_second": speed,
+                # What the timed runs learned: the speed is that of settings that learn.
+                "ours_return_mean": mine.get("return_mean"),
+                "ours_normalized_return": mine.get("normalized_return"),
+                "peer_steps": theirs["steps"],
+                "peer_steps_per_second": theirs["steps_per_second"],
+                "ratio": speed / theirs["steps_per_second"],
+            }
+        )
+        _tell(f"{benchmark.title} [{number}/{repeats}]: {name} {theirs['steps_per_second']:,.0f} steps/s")
+    same = benchmark.environment == benchmark.peer_environment
+    ratio = statistics.median(pair["ratio"] for pair in pairs)
+    return {
+        "benchmark": benchmark.name,
+        "environment": benchmark.environment + ("" if same else f" (peer: {benchmark.peer_environment})"),
+        "ours_steps_per_second": statistics.median(pair["ours_steps_per_second"] for pair in pairs),
+        "peer": name,
+        "peer_steps_per_second": statistics.median(pair["peer_steps_per_second"] for pair in pairs),
+        "ratio": ratio,
+        "target": benchmark.target,
+        "met": ratio >= benchmark.target,
+        "measurements": pairs,
+    }
+
+
+def notes(benchmark: Benchmark, demos: Path | None, pair: Mapping[str, Any], probes: Mapping[int, float]) -> str:
+    """How a row was measured, in words, from the settings themselves.
+
+    Args:
+        benchmark: what is compared.
+        demos: the demonstrations of both sides, where there are any.
+        pair: one entry of ``measurements``.
+        probes: the peer's speed in its short run, by number of threads.
+    """
+    config, ppo = benchmark.config, _ppo(benchmark.config)
+    critic = "sharing their hidden layers" if ppo.shared else "apart"
+    ours = (
+        f"ours: the recipe of {_words(benchmark)}, {pair['ours_steps']:,} steps in a run directory as users get it, "
+        f"timed by its wall_seconds, {config.num_envs} environments, {config.threads} thread(s), "
+        f"policy and critic {_widths(ppo.hidden)} {critic}"
+    )
+    if isinstance(config, ImitationConfig):
+        judge = config.gail.discriminator
+        ours += f", discriminator {_widths(judge.hidden)}, {judge.updates_per_round} updates of {judge.batch_size} "
+        ours += f"expert rows per {ppo.horizon * config.num_envs:,} steps"
+    ours += f", {ppo.epochs} epochs in minibatches of {ppo.minibatch_size}"
+    threads = max(probes, key=lambda count: probes[count])
+    tried = ", ".join(f"{count}: {speed:,.0f} steps/s" for count, speed in probes.items())
+    peer = (
+        f"peer: {benchmark.peer_settings}; all its networks {_widths(ppo.hidden)}, {pair['peer_steps']:,} steps after "
+        f"an untimed warm-up, {threads} thread(s) (tried in a short run, {tried})"
+    )
+    both = [] if demos is None else [f"both learn from the first {DEMO_EPISODES} episodes of {demos.name}"]
+    if benchmark.environment != benchmark.peer_environment:
+        both.append(f"ours plays {benchmark.environment}, the peer {benchmark.peer_environment}, the newest it knows")
+    return "; ".join([ours, peer, *both])
+
+
+def our_words(benchmark: Benchmark, demos: Path | None, steps: int | None) -> list[str]:
+    """The command line of ours after ``gail``, without its run directory."""
+    words = _words(benchmark).split()[1:]
+    if demos is not None:
+        words += ["--demos", str(demos), "--demo-episodes", str(DEMO_EPISODES)]
+    return words if steps is None else [*words, "--steps", str(steps)]
+
+
+def _words(benchmark: Benchmark) -> str:
+    return f"gail {'train' if benchmark.name == 'GAIL' else 'expert'} {benchmark.environment}"
+
+
+def _peer_words(benchmark: Benchmark, demos: Path | None) -> list[str]:
+    """The peer script's arguments but threads and steps; its networks are as wide as ours."""
+    widths = [str(width) for width in _ppo(benchmark.config).hidden]
+    words = ["--env", benchmark.peer_environment, "--hidden", *widths]
+    return words if demos is None else [*words, "--demos", str(demos), "--episodes", str(DEMO_EPISODES)]
+
+
+def _run_ours(words: list[str]) -> dict[str, Any]:
+    """One run as users start it, in a process and a run directory of its own; returns its summary."""
+    with tempfile.TemporaryDirectory(prefix="gail-bench-") as folder:
+        command = [sys.executable, "-m", "gail", *words, "--out", str(Path(folder) / "run"), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["it printed nothing"]
+        raise InputError(f"gail {' '.join(words)}: status {done.returncode}: {said[-1]}")
+    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return summary
+
+
+def _ppo(config: ImitationConfig | ExpertConfig) -> PPOConfig:
+    return config.gail.ppo if isinstance(config, ImitationConfig) else config.ppo
+
+
+def _widths(hidden: tuple[int, ...]) -> str:
+    return "-".join(str(width) for width in hidden)
+
+
+def _tell(text: str) -> None:
+    print(f"bench throughput: {text}", file=sys.stderr, flush=True)
