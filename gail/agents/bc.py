@@ -11,10 +11,14 @@ import torch
 from torch import Tensor
 
 from gail.agents.policy import MLPPolicy, save_policy
+from gail.core.config import require
 from gail.core.engine import Turn
 from gail.core.losses import Metrics
 from gail.core.player import Player
 from gail.demos.types import Transitions
+
+_ROUND = 100
+"""Gradient steps per round."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class BCConfig:
 
     learning_rate: float = 1e-3
     """Adam's, at the start; falls linearly to zero."""
+    steps: int = 10_000
+    """Gradient steps."""
     batch_size: int = 256
     """Rows per gradient step."""
     weight_decay: float = 1e-4
@@ -31,6 +37,10 @@ class BCConfig:
     """Widths of the policy's hidden layers."""
     log_std_floor: float = -3.0
     """Lower bound of the log standard deviation (continuous actions): a likelihood without one has no maximum."""
+
+    def __post_init__(self) -> None:
+        require("bc", self, at_least={"steps": 1, "batch_size": 1, "hidden": 1})
+        require("bc", self, at_least={"learning_rate": 0.0, "weight_decay": 0.0})
 
 
 class BehaviourCloning:
@@ -74,11 +84,12 @@ class BehaviourCloning:
         return -likelihood, {"log_likelihood": likelihood.detach()}
 
     def round(self) -> Iterator[Turn]:
-        """One pass over the expert's rows."""
-        order = torch.randperm(len(self.features), device=self.features.device, generator=self.generator)
+        """One hundred minibatches, drawn at random: rounds of one length, however large the data is."""
+        device, size = self.features.device, self.config.batch_size
+        picks = torch.randint(len(self.features), (_ROUND, size), device=device, generator=self.generator)
         log_std = getattr(self.policy.head, "log_std", None)
-        for index in order.split(self.config.batch_size):
-            yield Turn("policy", (self.features[index], self.samples[index]), float(len(index)))
+        for index in picks:
+            yield Turn("policy", (self.features[index], self.samples[index]), float(size))
             if log_std is not None:
                 log_std.data.clamp_(min=self.config.log_std_floor)
             self.steps += 1

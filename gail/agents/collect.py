@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gail.agents.evaluate import check_spaces
+from gail.agents.evaluate import MAX_EPISODE_STEPS, check_spaces, no_end
 from gail.agents.policy import Policy
 from gail.core.progress import ProgressBar
 from gail.core.random import make_generator
@@ -68,6 +68,8 @@ def _play(
         first_obs = obs.cpu().numpy().copy()
         lengths, ends = np.zeros(count, dtype=np.int64), np.zeros((count, 2), dtype=bool)
         while (lengths == 0).any():
+            if len(rows) >= MAX_EPISODE_STEPS:
+                raise no_end(env)
             output = policy.act(obs, state, deterministic=deterministic, generator=generator)
             step = env.step(output.action)
             obs, state = step.obs, output.state

@@ -23,6 +23,8 @@ EVALUATION_SEED = 10_000
 """Evaluation episodes start from here on, away from the seeds of training and demonstrations."""
 RANDOM_EPISODES = 100
 """How many episodes random play is measured over."""
+MAX_EPISODE_STEPS = 100_000
+"""After so many steps without any episode's end, there is none."""
 _WIDTH = 50
 """Environments stepped together while evaluating."""
 
@@ -40,6 +42,11 @@ class Evaluation:
     def interval(self) -> Interval:
         """Mean return with its 95% interval over episodes."""
         return mean_interval(self.returns)
+
+
+def no_end(env: VecEnv) -> InputError:
+    """The error for an environment whose episodes go on for ever."""
+    return InputError(f"{env.env_id}: no episode ended in {MAX_EPISODE_STEPS:,} steps; set max_episode_steps")
 
 
 def check_spaces(policy: Policy, env: VecEnv) -> None:
@@ -80,7 +87,11 @@ def evaluate_policy(
     returns: list[list[float]] = [[] for _ in range(n)]
     lengths: list[list[int]] = [[] for _ in range(n)]
     running, length = np.zeros(n), np.zeros(n, dtype=np.int64)
+    patience = MAX_EPISODE_STEPS
     while any(len(done) < quota for done, quota in zip(returns, share, strict=True)):
+        patience -= 1
+        if patience < 0:
+            raise no_end(env)
         output = policy.act(obs, state, deterministic=deterministic, generator=generator)
         step = env.step(output.action)
         obs, state = step.obs, output.state
@@ -90,6 +101,7 @@ def evaluate_policy(
         ended = (step.terminated | step.truncated).cpu()
         if not bool(ended.any()):
             continue
+        patience = MAX_EPISODE_STEPS
         for i in np.flatnonzero(ended.numpy()):
             if len(returns[i]) < share[i]:
                 returns[i].append(float(running[i]))
@@ -113,18 +125,19 @@ def evaluate_in(
     deterministic: bool = True,
     seed: int = EVALUATION_SEED,
     device: torch.device | str = "cpu",
+    backend: str = "auto",
 ) -> Evaluation:
     """As :func:`evaluate_policy`, in a batch of environments made for it and closed afterwards."""
-    env = make_vec(env_id, min(episodes, _WIDTH), device=device, **env_kwargs)
+    env = make_vec(env_id, min(episodes, _WIDTH), device=device, backend=backend, **env_kwargs)
     try:
         return evaluate_policy(policy, env, episodes=episodes, deterministic=deterministic, seed=seed)
     finally:
         env.close()
 
 
-def random_return(env_id: str, env_kwargs: dict[str, Any]) -> Evaluation:
+def random_return(env_id: str, env_kwargs: dict[str, Any], *, backend: str = "auto") -> Evaluation:
     """What uniform random play gets, over 100 episodes with fixed seeds."""
-    env = make_vec(env_id, _WIDTH, **env_kwargs)
+    env = make_vec(env_id, _WIDTH, backend=backend, **env_kwargs)
     try:
         policy = RandomPolicy(env.observation_space, env.action_space)
         return evaluate_policy(policy, env, episodes=RANDOM_EPISODES)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gail.agents.evaluate import evaluate_in, random_return
-from gail.agents.policy import MLPPolicy, save_policy
+from gail.agents.policy import MLPPolicy, new_policy, save_policy
 from gail.agents.ppo import PPO, PPOConfig
 from gail.agents.rollout import Collector
 from gail.agents.summary import run_summary
@@ -18,7 +18,7 @@ from gail.core.device import resolve_device, use_threads
 from gail.core.engine import Turn, train
 from gail.core.errors import InputError
 from gail.core.player import Player
-from gail.core.random import derive_seed, make_generator, seeded_initialization
+from gail.core.random import derive_seed, make_generator
 from gail.core.rundir import open_run, write_summary
 from gail.envs import make_vec
 from gail.envs.vec import VecEnv
@@ -123,13 +123,6 @@ class TrueReward:
         self.ppo.load_state_dict(state["ppo"])
 
 
-def new_policy(env: VecEnv, seed: int, **options: Any) -> MLPPolicy:
-    """A fresh policy for ``env``, on its device, initialized from ``seed`` alone; ``options`` as of MLPPolicy."""
-    with seeded_initialization(seed, "policy"):
-        policy = MLPPolicy(env.observation_space, env.action_space, **options)
-    return policy.to(env.device)
-
-
 @dataclass(frozen=True)
 class ExpertResult:
     """What training an expert gave."""
@@ -182,9 +175,13 @@ def train_expert(
             resume=resume,
             progress=progress,
         )
+        if out is not None:
+            game.save_policy(out / "policy.safetensors")
     finally:
         env.close()
-    evaluation = evaluate_in(policy, env_id, env_kwargs, episodes=config.evaluation_episodes, device=device)
+    evaluation = evaluate_in(
+        policy, env_id, env_kwargs, episodes=config.evaluation_episodes, device=device, backend=config.backend
+    )
     summary = run_summary(
         env_id=env_id,
         algo=config.algo,
@@ -192,13 +189,12 @@ def train_expert(
         steps=game.steps,
         seconds=seconds,
         evaluation=evaluation,
-        random_return=random_return(env_id, env_kwargs).interval.mean,
+        random_return=random_return(env_id, env_kwargs, backend=config.backend).interval.mean,
         expert_return=None,
         demo_episodes=None,
         exact_resume=game.exact_resume,
         device=str(device),
     )
     if out is not None:
-        game.save_policy(out / "policy.safetensors")
         write_summary(out, summary)
     return ExpertResult(policy, summary)

@@ -17,7 +17,9 @@ from gail.agents.heads import make_head
 from gail.core.checkpoint import load_tree, save_tree
 from gail.core.errors import InputError
 from gail.core.networks import Activation, Normalizer, hidden_layers, mlp
+from gail.core.random import seeded_initialization
 from gail.envs.spaces import SUPPORTED, SpaceEncoder, categories, space_from_json, space_to_json
+from gail.envs.vec import VecEnv
 
 RecurrentState = Any
 """What a recurrent policy carries from step to step; None for the others."""
@@ -170,6 +172,13 @@ class RandomPolicy:
         return PolicyOutput(action, action.reshape(n, -1))
 
 
+def new_policy(env: VecEnv, seed: int, **options: Any) -> MLPPolicy:
+    """A fresh policy for ``env``, on its device, initialized from ``seed`` alone; ``options`` as of MLPPolicy."""
+    with seeded_initialization(seed, "policy"):
+        policy = MLPPolicy(env.observation_space, env.action_space, **options)
+    return policy.to(env.device)
+
+
 def save_policy(policy: MLPPolicy, path: str | Path, *, env_id: str, env_kwargs: dict[str, Any]) -> None:
     """Write ``policy`` with what is needed to build it again, as safetensors."""
     save_tree(
@@ -216,5 +225,5 @@ def load_policy(path: str | Path, device: torch.device | str = "cpu") -> LoadedP
         ).to(device)
         policy.load_state_dict(tree["module"])
         return LoadedPolicy(policy, tree["env_id"], tree["env_kwargs"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{file}: not a policy file of this toolkit ({error})") from error

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from gail.agents.gae import advantages
 from gail.agents.policy import MLPPolicy
 from gail.agents.rollout import Rollout
+from gail.core.config import require
 from gail.core.engine import Turn
+from gail.core.errors import InputError
 from gail.core.losses import Metrics
 from gail.core.networks import Activation
 from gail.core.player import Player
@@ -50,6 +52,12 @@ class PPOConfig:
     """Between the layers."""
     shared: bool = False
     """Whether policy and value function share their hidden layers."""
+
+    def __post_init__(self) -> None:
+        require("ppo", self, at_least={"horizon": 1, "epochs": 1, "minibatch_size": 1, "hidden": 1})
+        require("ppo", self, at_least={"learning_rate": 0.0, "gamma": 0.0, "gae_lambda": 0.0, "clip": 0.0})
+        if self.gamma >= 1.0:
+            raise InputError(f"ppo.gamma: {self.gamma}, expected less than 1 (absorbing states go on for ever)")
 
     @property
     def network(self) -> dict[str, Any]:
@@ -89,14 +97,16 @@ class ValueScale:
         layer = policy.critic[-1]
         assert isinstance(layer, nn.Linear)
         self.layer, device = layer, layer.weight.device
-        # First and second moment of the returns, and the total weight that they have seen.
-        self.moments = torch.zeros(3, device=device)
+        # Mean and mean square of the returns, and the weight that they have seen. In float64: their difference
+        # cancels where returns vary little around a large mean.
+        self.moments = torch.zeros(3, dtype=torch.float64, device=device)
         self.mean = torch.zeros((), device=device)
         self.std = torch.ones((), device=device)
 
     @torch.no_grad()
     def update(self, returns: Tensor, weight: Tensor) -> None:
         """Move towards the moments of ``returns`` ``[T, N]``, counting rows by ``weight`` ``[T, N]``."""
+        returns, weight = returns.double(), weight.double()
         total = weight.sum().clamp(min=1.0)
         new = torch.stack(
             [(returns * weight).sum() / total, (returns.square() * weight).sum() / total, torch.ones_like(total)]
@@ -104,6 +114,7 @@ class ValueScale:
         self.moments = self.moments + self._RATE * (new - self.moments)
         first, second = self.moments[0] / self.moments[2], self.moments[1] / self.moments[2]
         std = (second - first.square()).clamp(min=1e-8).sqrt()
+        first, std = first.float(), torch.maximum(std, 1e-3 * first.abs()).float()
         self.layer.weight.mul_(self.std / std)
         self.layer.bias.copy_((self.std * self.layer.bias + self.mean - first) / std)
         self.mean, self.std = first, std
@@ -122,7 +133,8 @@ class ValueScale:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """The inverse of :meth:`state_dict`."""
-        self.moments, self.mean, self.std = state["moments"], state["mean"], state["std"]
+        for name, value in state.items():
+            getattr(self, name).copy_(value)
 
 
 class PPO:

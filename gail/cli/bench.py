@@ -19,7 +19,7 @@ from gail.agents.expert import ExpertConfig, expert_recipe
 from gail.agents.ppo import PPOConfig
 from gail.cli import bench_learning
 from gail.cli.bench_learning import DEMO_EPISODES, demo_file, table
-from gail.cli.options import Common, parse, print_json, show
+from gail.cli.options import Common, parse, print_json, show, subcommand
 from gail.cli.peers.setup import ensure_peer, run_peer
 from gail.core.errors import InputError
 from gail.core.files import write_text_atomic
@@ -101,10 +101,7 @@ class Arguments:
 
 def run(argv: list[str]) -> int:
     """Find the table, measure it and return the exit status."""
-    tables = {"throughput": _throughput, "learning": bench_learning.run}
-    if not argv or argv[0] not in tables:
-        raise InputError(f"expected: gail bench {', '.join(tables)}")
-    return tables[argv[0]](argv[1:])
+    return subcommand(argv, "bench", {"throughput": _throughput, "learning": bench_learning.run})
 
 
 def _throughput(argv: list[str]) -> int:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from gail.cli.options import Common, default_out, parse, print_json
 from gail.core.errors import InputError
+from gail.core.files import is_unused
 from gail.demos import bundled_demos, load_demos
 from gail.imitation import imitate
 from gail.report import build_report, comparison_table, comparison_video, load_runs
@@ -37,7 +38,7 @@ def run(argv: list[str]) -> int:
     """Train, print the table, return 1 where GAIL stays under the bar."""
     arguments = parse(Arguments, argv, prog="gail demo", description="The main job, end to end.")
     out = arguments.out or default_out("demo", "all", "gail")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not is_unused(out):
         raise InputError(f"{out}: exists already; choose another output folder")
     runs: list[Path] = []
     videos: dict[str, Path] = {}

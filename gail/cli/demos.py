@@ -11,7 +11,7 @@ import tyro
 
 from gail.agents.collect import collect_demos
 from gail.agents.policy import load_policy
-from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json
+from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json, subcommand
 from gail.core.errors import InputError
 from gail.demos import Columns, Demonstrations, describe, inspect_demos, load_demos, save_demos
 
@@ -97,9 +97,7 @@ def run(argv: list[str]) -> int:
         "check": _check,
         "convert": _convert,
     }
-    if not argv or argv[0] not in verbs:
-        raise InputError(f"expected: gail demos {', '.join(verbs)}")
-    return verbs[argv[0]](argv[1:])
+    return subcommand(argv, "demos", verbs)
 
 
 def _load(path: Path, reading: Reading) -> Demonstrations:

@@ -8,7 +8,7 @@ from typing import Annotated
 import gymnasium as gym
 import tyro
 
-from gail.cli.options import Common, parse, parse_kwargs, print_json, show
+from gail.cli.options import Common, parse, parse_kwargs, print_json, show, subcommand
 from gail.core.errors import InputError
 from gail.envs import check_vec_env, make_vec
 from gail.envs.make import NATIVE_IDS
@@ -42,10 +42,7 @@ class CheckArguments:
 
 def run(argv: list[str]) -> int:
     """List or check; a finding makes the exit status 1."""
-    verbs = {"list": _list, "check": _check}
-    if not argv or argv[0] not in verbs:
-        raise InputError("expected: gail envs list [TEXT], or gail envs check ENV")
-    return verbs[argv[0]](argv[1:])
+    return subcommand(argv, "envs", {"list": _list, "check": _check})
 
 
 def _list(argv: list[str]) -> int:

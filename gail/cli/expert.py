@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +10,7 @@ from typing import Annotated
 import tyro
 
 from gail.agents.expert import ExpertConfig, expert_recipe, train_expert
-from gail.cli.options import Common, default_out, flag_value, parse, parse_kwargs, print_json, show
-from gail.core.config import override, read_toml
+from gail.cli.options import Common, default_out, flag_value, parse, parse_kwargs, print_json, settings_from_file, show
 from gail.core.errors import InputError
 
 
@@ -44,7 +44,7 @@ def run(argv: list[str]) -> int:
         settings = expert_recipe(argv[0])
         file = flag_value(argv, "--config")
         if file is not None:
-            settings = override(settings, read_toml(file), file)
+            settings = settings_from_file(settings, file)
         default = Arguments(env=tyro.MISSING, settings=settings)
     arguments = parse(
         Arguments, argv, prog="gail expert", description="Train an expert on the true reward.", default=default
@@ -52,6 +52,9 @@ def run(argv: list[str]) -> int:
     if arguments.resume and arguments.out is None:
         raise InputError("--resume: needs --out, the run directory to go on with")
     out = arguments.out or default_out("expert", arguments.env, arguments.settings.algo)
+    if arguments.out is None:
+        # Known from the start, so that an interrupted run can be resumed.
+        print(f"run directory: {out}", file=sys.stderr)
     result = train_expert(
         arguments.env,
         config=arguments.settings,

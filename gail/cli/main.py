@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from importlib import metadata
 
 VERBS = {
     "demo": "the main job on bundled demonstrations, with a page of proof",
@@ -26,6 +27,9 @@ def main(argv: list[str] | None = None) -> int:
         for verb, text in VERBS.items():
             print(f"  {verb:<10}{text}")
         return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"gail-toolkit {metadata.version('gail-toolkit')}")
+        return 0
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
         print(f"gail: unknown verb {verb!r}; there are: {', '.join(VERBS)}", file=sys.stderr)
@@ -46,5 +50,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"gail {verb}: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
-        print(f"gail {verb}: interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        hint = "; --out with --resume goes on from the last checkpoint" if verb in ("train", "expert") else ""
+        print(f"gail {verb}: interrupted{hint}", file=sys.stderr)
         return 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from gail.core.config import override, read_toml
 from gail.core.errors import InputError
 
 T = TypeVar("T")
@@ -38,7 +39,6 @@ def parse(kind: type[T], argv: list[str], *, prog: str, description: str, defaul
         prog=prog,
         description=description,
         default=default,
-        config=(tyro.conf.FlagCreatePairsOff,),
     )
 
 
@@ -67,6 +67,27 @@ def flag_value(argv: list[str], name: str) -> str | None:
         if word.startswith(name + "="):
             return word.partition("=")[2]
     return None
+
+
+def subcommand(argv: list[str], verb: str, known: Mapping[str, Callable[[list[str]], int]]) -> int:
+    """Run the function that the first word of ``argv`` names; the rest are its arguments.
+
+    Raises:
+        InputError: where the word is none of ``known``.
+    """
+    usage = f"gail {verb} {{{', '.join(known)}}} ...   (each has --help)"
+    if argv and argv[0] in ("-h", "--help"):
+        print(f"usage: {usage}")
+        return 0
+    if not argv or argv[0] not in known:
+        raise InputError(f"expected: {usage}")
+    return known[argv[0]](argv[1:])
+
+
+def settings_from_file(settings: T, file: str) -> T:
+    """``settings`` overridden by a TOML file: a table of fields, or a run's own ``config.toml``."""
+    values = read_toml(file)
+    return override(settings, values["config"] if isinstance(values.get("config"), dict) else values, file)
 
 
 def default_out(verb: str, env_id: str, algo: str) -> Path:

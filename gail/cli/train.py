@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from gail.cli.options import Common, default_out, flag_value, format_value, parse, parse_kwargs, print_json, show
-from gail.core.config import override, read_toml
+from gail.cli.options import (
+    Common,
+    default_out,
+    flag_value,
+    format_value,
+    parse,
+    parse_kwargs,
+    print_json,
+    settings_from_file,
+    show,
+)
 from gail.core.errors import InputError
 from gail.demos import load_demos
 from gail.envs import make_vec
@@ -56,6 +66,9 @@ def run(argv: list[str]) -> int:
         raise InputError("--resume: needs --out, the run directory to go on with")
     out = arguments.out or default_out("train", arguments.env, arguments.settings.algo)
     demos = load_demos(arguments.demos)
+    if arguments.out is None:
+        # Known from the start, so that an interrupted run can be resumed.
+        print(f"run directory: {out}", file=sys.stderr)
     result = imitate(
         arguments.env,
         demos,
@@ -108,5 +121,5 @@ def _defaults(argv: list[str]) -> Arguments | None:
     probe.close()
     file = flag_value(argv, "--config")
     if file is not None:
-        settings = override(settings, read_toml(file), file)
+        settings = settings_from_file(settings, file)
     return Arguments(env=tyro.MISSING, demos=tyro.MISSING, settings=settings)

@@ -36,7 +36,14 @@ def save_tree(path: str | Path, tree: dict[str, Any]) -> None:
         return node
 
     text = json.dumps(strip(tree, ""))
-    write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata={"tree": text}))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(tensors, temporary, metadata={"tree": text})
+        except SafetensorError as error:
+            raise OSError(f"{error}") from error
+
+    write_atomic(path, write)
 
 
 def load_tree(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

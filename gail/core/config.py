@@ -69,6 +69,23 @@ def override(config: T, values: dict[str, Any], source: str, prefix: str = "") -
     return dataclasses.replace(config, **changes)
 
 
+def require(name: str, config: Any, *, at_least: dict[str, float]) -> None:
+    """Refuse numbers (each of a tuple's) below their bound.
+
+    Args:
+        name: the table that ``config`` is, for messages.
+        config: holds the fields.
+        at_least: field to its lowest value.
+
+    Raises:
+        InputError: naming the field, what was found and what was expected.
+    """
+    for field, low in at_least.items():
+        value = getattr(config, field)
+        if any(not item >= low for item in (value if isinstance(value, tuple) else (value,))):
+            raise InputError(f"{name}.{field}: {value}, expected at least {low}")
+
+
 def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from gail.core.checkpoint import load_tree, save_tree
+from gail.core.errors import InputError
 from gail.core.files import write_text_atomic
 from gail.core.player import Player
 from gail.core.progress import ProgressBar
@@ -138,6 +140,7 @@ def train(
                 },
             )
             if game.steps >= next_checkpoint or game.steps >= total_steps:
+                _guard_parameters(game)
                 while next_checkpoint <= game.steps:
                     next_checkpoint += interval
                 score = metrics.get("return_mean", -math.inf)
@@ -168,6 +171,15 @@ def _guard(game: Game, metrics: Mapping[str, float]) -> None:
             )
 
 
+def _guard_parameters(game: Game) -> None:
+    """A finite loss can still have a gradient that is not: no such network may reach a file."""
+    for name, player in game.players.items():
+        if not all(bool(torch.isfinite(p).all()) for p in player.parameters):
+            raise TrainingDiverged(
+                f"the {name}'s weights are no longer finite at step {game.steps}; the last checkpoint is intact"
+            )
+
+
 class _Log:
     """The files of one run: a line of metrics per round, TensorBoard events, the checkpoint."""
 
@@ -195,8 +207,11 @@ class _Log:
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         clean = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        self._file.write(json.dumps({"step": step, **clean}) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"step": step, **clean}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise InputError(f"{self.metrics}: cannot be written ({error.strerror})") from error
         # TensorBoard thins curves anyway; written every round it would cost a fast environment a tenth of its speed.
         now = time.perf_counter()
         if now - self._last_event > _EVENT_SECONDS:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from gail.core.errors import InputError
 
+_TEMPORARY = ".unfinished-"
+
 
 def write_atomic(path: str | Path, write: Callable[[Path], None]) -> None:
     """Call ``write(temporary)`` beside ``path``, fsync, and rename over ``path``.
@@ -25,7 +27,7 @@ def write_atomic(path: str | Path, write: Callable[[Path], None]) -> None:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f"{_TEMPORARY}{path.stem}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
@@ -50,6 +52,19 @@ def write_atomic(path: str | Path, write: Callable[[Path], None]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sweep_temporaries(directory: Path) -> None:
+    """Remove what writes that were killed left in ``directory`` and below."""
+    for leftover in directory.rglob(f"{_TEMPORARY}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def is_unused(directory: Path) -> bool:
+    """Whether ``directory`` does not exist, or holds nothing but what a killed write left."""
+    if not directory.exists():
+        return True
+    return directory.is_dir() and all(item.name.startswith(_TEMPORARY) for item in directory.iterdir())
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:

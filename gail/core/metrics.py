@@ -11,7 +11,6 @@ METRICS: dict[str, str] = {
     "episodes": "training episodes finished so far",
     "reward_imitation": "mean reward that the discriminator gave in this round, before scaling",
     "absorbing_reward": "reward of the absorbing state that follows a termination",
-    "evaluation/return_mean": "mean true return of evaluation episodes with deterministic actions",
     "*/loss": "what the optimizer minimizes, mean over every row of the round",
     "*/grad_norm": "global gradient norm before clipping",
     "discriminator/cross_entropy": "binary cross-entropy; log 2 = 0.693 means indistinguishable",

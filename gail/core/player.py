@@ -26,8 +26,6 @@ class Player:
         anneal: lower the learning rate linearly to zero over the run.
         max_grad_norm: clip the gradient's global norm to this.
         weight_decay: decoupled (AdamW).
-        eps: Adam's epsilon.
-        betas: Adam's moment decays.
     """
 
     def __init__(
@@ -40,8 +38,6 @@ class Player:
         anneal: bool = False,
         max_grad_norm: float | None = None,
         weight_decay: float = 0.0,
-        eps: float = 1e-5,
-        betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
         self.name = name
         self.module = module
@@ -54,8 +50,7 @@ class Player:
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=learning_rate,
-            betas=betas,
-            eps=eps,
+            eps=1e-5,  # as in the PPO reference implementation; 1e-8 is too small for clipped gradients
             weight_decay=weight_decay,
             fused=device.type in ("cpu", "cuda"),  # the fused kernels have no meta implementation
         )

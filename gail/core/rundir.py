@@ -17,7 +17,7 @@ import tomli_w
 
 from gail.core.config import read_toml, to_plain
 from gail.core.errors import InputError
-from gail.core.files import write_text_atomic
+from gail.core.files import is_unused, sweep_temporaries, write_text_atomic
 
 _PACKAGES = ("gail-toolkit", "torch", "numpy", "gymnasium", "mujoco")
 
@@ -83,8 +83,9 @@ def open_run(
         difference = _first_difference(found, wanted)
         if difference:
             raise InputError(f"{file}: cannot resume, {difference}")
+        sweep_temporaries(directory)
         return
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if not is_unused(directory):
         hint = " (--resume goes on with the run that is there)" if file.exists() else ""
         raise InputError(f"{directory}: exists already; choose another --out{hint}")
     origin = {

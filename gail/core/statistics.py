@@ -43,8 +43,3 @@ def normalized(value: float, random: float, expert: float) -> float:
     """``(value - random) / (expert - random)``: 0 plays like random, 1 like the expert; nan where both are equal."""
     span = expert - random
     return (value - random) / span if span != 0 else float("nan")
-
-
-def interquartile_mean(values: Sequence[float] | np.ndarray) -> float:
-    """The mean of the middle half (Agarwal et al. 2021)."""
-    return float(stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25))

@@ -10,6 +10,13 @@ from gail.core.networks import Activation, Normalizer, mlp
 from gail.demos.types import Transitions
 from gail.envs.spaces import SpaceEncoder
 
+_ABSORBING_MARK = 10.0
+"""How far the absorbing state lies from every real one, in standard deviations.
+
+The gradient penalty limits how fast logits change with the inputs, so a mark of 1 would limit how unlike an expert the
+absorbing state can look: dying would then be better than being in a bad real state.
+"""
+
 
 class Discriminator(nn.Module):
     """A small MLP over ``(s, a)`` or ``(s, a, s')``, with one more input that marks the absorbing state.
@@ -40,13 +47,9 @@ class Discriminator(nn.Module):
         self.size = obs_parts * self.obs_encoder.size + self.action_encoder.size + 1
         self.network = mlp(self.size, hidden, 1, activation=activation)
 
-    def fit_normalizer(self, expert_obs: Tensor) -> None:
-        """Scale the inputs by the moments of the expert's observations ``[B, ...]``, once.
-
-        The region to tell apart is where the expert is. Moments of the policy's observations would let a policy that
-        strays far (a fallen pole, a robot flung away) squeeze that region into a point.
-        """
-        self.normalizer.update(self.obs_encoder(expert_obs))
+    def update_normalizer(self, obs: Tensor, mask: Tensor | None = None) -> None:
+        """Merge ``obs`` ``[B, ...]``, of which ``mask`` ``[B]`` (all, where None) count, into the inputs' moments."""
+        self.normalizer.update(self.obs_encoder(obs), mask)
 
     def features(self, transitions: Transitions) -> Tensor:
         """Input rows ``[B, size]``; rewards are never looked at."""
@@ -61,7 +64,7 @@ class Discriminator(nn.Module):
     def absorbing_features(self) -> Tensor:
         """The input row ``[1, size]`` of the absorbing state: nothing but its mark."""
         row = torch.zeros(1, self.size, device=self.normalizer.mean.device)
-        row[:, -1] = 1.0
+        row[:, -1] = _ABSORBING_MARK
         return row
 
     def logits_expert_is_high(self, features: Tensor) -> Tensor:

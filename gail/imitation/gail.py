@@ -13,6 +13,7 @@ from torch import Tensor
 from gail.agents.policy import MLPPolicy, save_policy
 from gail.agents.ppo import PPO, PPOConfig
 from gail.agents.rollout import Collector, Rollout
+from gail.core.config import require
 from gail.core.engine import Turn
 from gail.core.losses import AdversarialLoss, Metrics, bce_loss, with_gradient_penalty
 from gail.core.networks import Activation
@@ -46,6 +47,10 @@ class DiscriminatorConfig:
     reward: RewardName = "airl"
     """How logits become rewards; see gail/imitation/rewards.py."""
 
+    def __post_init__(self) -> None:
+        require("discriminator", self, at_least={"batch_size": 1, "updates_per_round": 0, "hidden": 1})
+        require("discriminator", self, at_least={"learning_rate": 0.0, "gradient_penalty": 0.0})
+
 
 @dataclass(frozen=True)
 class GAILConfig:
@@ -73,7 +78,8 @@ class GAIL:
     """The imitation game: a policy against a discriminator, on one batch of environments.
 
     A round is one rollout, the discriminator's turns on it, then the policy's turns with the discriminator's
-    rewards. The environment's own reward is recorded for the curves and never used.
+    rewards. The environment's own reward is recorded for the curves and for ``checkpoints/best``; nothing is learned
+    from it, and results are those of the last policy.
 
     Args:
         env: where the policy plays.
@@ -96,7 +102,7 @@ class GAIL:
         seed: int,
         generators: Mapping[str, torch.Generator],
     ) -> None:
-        self.env, self.config, self.policy = env, config, policy
+        self.env, self.expert, self.config, self.policy = env, expert, config, policy
         self.generator = generators["judge"]
         judge = config.discriminator
         with seeded_initialization(seed, "discriminator"):
@@ -121,10 +127,12 @@ class GAIL:
         }
         self.collector = Collector(env, horizon=config.ppo.horizon, seed=seed, generator=generators["actions"])
         gamma, time_limit = config.ppo.gamma, env.max_episode_steps
+        # Where the file does not say how episodes ended, a termination of the policy cannot be judged: counting the
+        # expert's ends as cuts would punish reaching the goal.
+        self.absorbing_states = all(t.terminated is not None for t in demos)
         self._expert_share = expert_share(demos, gamma=gamma, time_limit=time_limit)
         self._generated_share = GeneratedShare(gamma=gamma, time_limit=time_limit, device=env.device)
-        self.discriminator.fit_normalizer(expert.obs)
-        self._expert_features = self.discriminator.features(expert)
+        self.discriminator.update_normalizer(expert.obs)
         self.steps = 0
         self._judged: dict[str, Tensor] = {}
 
@@ -141,12 +149,16 @@ class GAIL:
         """One rollout; the discriminator's turns; the policy's turns."""
         rollout = self.collector.collect(self.policy)
         generated = rollout.transitions()
-        yield from self._discriminator_turns(rollout, generated)
-        yield from self.ppo.turns(rollout, self._rewards(rollout, generated))
+        features = self.discriminator.features(generated).detach()
+        yield from self._discriminator_turns(rollout, features)
+        yield from self.ppo.turns(rollout, self._rewards(rollout, features))
+        if self.config.discriminator.updates_per_round > 0:
+            # A frozen discriminator must not move by its inputs' scale either.
+            self.discriminator.update_normalizer(generated.obs, rollout.valid.flatten())
         self.steps += self.config.ppo.horizon * self.env.num_envs
 
     @torch.no_grad()
-    def _discriminator_turns(self, rollout: Rollout, generated: Transitions) -> Iterator[Turn]:
+    def _discriminator_turns(self, rollout: Rollout, generated: Tensor) -> Iterator[Turn]:
         judge, device = self.config.discriminator, self.env.device
         if judge.updates_per_round == 0:
             return
@@ -156,23 +168,28 @@ class GAIL:
         weights = rollout.valid.flatten().float()
         shape = (judge.updates_per_round, judge.batch_size)
         picks = torch.multinomial(weights, shape[0] * shape[1], replacement=True, generator=self.generator)
-        chosen = torch.randint(len(self._expert_features), shape, device=device, generator=self.generator)
+        chosen = torch.randint(len(self.expert), shape, device=device, generator=self.generator)
         # Three uniform numbers a row: absorbing expert row? absorbing generated row? where to interpolate?
         uniform = torch.rand((3, *shape, 1), device=device, generator=self.generator)
-        rows_expert = self._expert_features[chosen]
-        rows_generated = self.discriminator.features(generated)[picks].view(*shape, -1)
-        rows_expert = torch.where(uniform[0] < self._expert_share, absorbing, rows_expert)
-        rows_generated = torch.where(uniform[1] < generated_share, absorbing, rows_generated)
+        rows_expert = self.discriminator.features(self.expert)[chosen]
+        rows_generated = generated[picks].view(*shape, -1)
+        if self.absorbing_states:
+            rows_expert = torch.where(uniform[0] < self._expert_share, absorbing, rows_expert)
+            rows_generated = torch.where(uniform[1] < generated_share, absorbing, rows_generated)
         for expert, fake, mix in zip(rows_expert, rows_generated, uniform[2], strict=True):
             yield Turn("discriminator", JudgedBatch(expert, fake, mix), float(shape[1]))
 
     @torch.no_grad()
-    def _rewards(self, rollout: Rollout, generated: Transitions) -> Tensor:
+    def _rewards(self, rollout: Rollout, generated: Tensor) -> Tensor:
         """Rewards ``[T, N]``; the last one of a terminated episode holds the value of the absorbing state."""
         logits_of = self.discriminator.logits_expert_is_high
-        rewards = self.reward(logits_of(self.discriminator.features(generated))).view_as(rollout.rewards)
+        rewards = self.reward(logits_of(generated)).view_as(rollout.rewards)
+        played = rollout.valid.sum().clamp(min=1)
+        self._judged = {"reward_imitation": (rewards * rollout.valid).sum() / played}
+        if not self.absorbing_states:
+            return rewards
         absorbing = self.reward(logits_of(self.discriminator.absorbing_features()))[0]
-        self._judged = {"reward_imitation": rewards.mean(), "absorbing_reward": absorbing}
+        self._judged["absorbing_reward"] = absorbing
         gamma = self.config.ppo.gamma
         return rewards + rollout.terminated * (gamma / (1.0 - gamma) * absorbing)
 
@@ -208,4 +225,4 @@ class GAIL:
         self.collector.load_state_dict(state["collector"])
         self.ppo.load_state_dict(state["ppo"])
         self.generator.set_state(state["judge"])
-        self._generated_share.counts = state["absorbing_counts"]
+        self._generated_share.counts.copy_(state["absorbing_counts"])

@@ -8,17 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
+import torch
 
 from gail.agents.bc import BehaviourCloning
 from gail.agents.collect import collect_demos
 from gail.agents.evaluate import Evaluation, evaluate_in, random_return
-from gail.agents.expert import new_policy
-from gail.agents.policy import MLPPolicy, RandomPolicy
+from gail.agents.policy import MLPPolicy, RandomPolicy, new_policy
 from gail.agents.summary import run_summary
 from gail.core.device import resolve_device, use_threads
 from gail.core.engine import Game, train
 from gail.core.errors import InputError
+from gail.core.files import is_unused
 from gail.core.random import derive_seed, make_generator
 from gail.core.rundir import open_run, write_summary
 from gail.core.statistics import Interval, mean_interval
@@ -30,8 +32,15 @@ from gail.envs.vec import VecEnv
 from gail.imitation.gail import GAIL
 from gail.imitation.recipes import ImitationConfig, recipe
 
-_BC_STEPS = 10_000
-"""Gradient steps of behaviour cloning."""
+
+@dataclass(frozen=True)
+class Scale:
+    """What scores are normalized by."""
+
+    random: float
+    """Mean return of random play."""
+    expert: float | None
+    """Mean return over all episodes of the demonstrations, where they hold rewards."""
 
 
 @dataclass(frozen=True)
@@ -104,19 +113,21 @@ def imitate(
     resolve_device(config.device)
     use_threads(config.threads)
     seeds = [seed] if isinstance(seed, int) else list(seed)
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise InputError(f"--seed: {seeds}, expected one or more different seeds")
+    if not seeds or len(set(seeds)) != len(seeds) or not all(0 <= number < 2**31 for number in seeds):
+        raise InputError(f"--seed: {seeds}, expected one or more different seeds from 0 to 2**31 - 1")
     out = Path(out) if out is not None else None
-    if out is not None and out.exists() and not resume and (not out.is_dir() or any(out.iterdir())):
+    if out is not None and not resume and not is_unused(out):
         raise InputError(f"{out}: exists already; choose another --out, or --resume to go on with what is there")
 
-    random = random_return(env_id, env_kwargs).interval.mean
+    random = random_return(env_id, env_kwargs, backend=config.backend).interval.mean
+    returns = demos.returns
+    scale = Scale(random, None if returns is None else float(returns.mean()))
     results = []
     for number in seeds:
         directory = out / f"seed-{number}" if out is not None and len(seeds) > 1 else out
-        result = _run_seed(env_id, demos, config, number, env_kwargs, directory, resume, random, progress)
+        result = _run_seed(env_id, demos, config, number, env_kwargs, directory, resume, scale, progress)
         if nonsense_check:
-            nonsense = _nonsense(env_id, demos, config, number, env_kwargs, directory, resume, random, progress)
+            nonsense = _nonsense(env_id, demos, config, number, env_kwargs, directory, resume, scale, progress)
             summary = {**result.summary, "nonsense_check": nonsense}
             result = replace(result, summary=summary)
             if directory is not None:
@@ -137,17 +148,32 @@ def _check(demos: Demonstrations, env: VecEnv, config: ImitationConfig) -> None:
         raise InputError(f"{where}: env_id is {demos.env_id!r}, expected {env.env_id!r}")
     if config.demo_episodes is not None and config.demo_episodes > len(demos):
         raise InputError(f"{where}: holds {len(demos)} episodes, --demo-episodes asks for {config.demo_episodes}")
-    first = demos.trajectories[0]
-    for name, rows, space in (
-        ("observations", first.observations, env.observation_space),
-        ("actions", first.actions, env.action_space),
-    ):
-        if rows.shape[1:] != space.shape:
-            raise InputError(f"{where}: {name} have shape {rows.shape[1:]} per step, {env.env_id} has {space.shape}")
     for episode, trajectory in enumerate(demos):
-        for name, rows in (("observations", trajectory.observations), ("actions", trajectory.actions)):
+        for name, rows, space in (
+            ("observations", trajectory.observations, env.observation_space),
+            ("actions", trajectory.actions, env.action_space),
+        ):
+            found = f"{where}: {name} of episode {episode}"
+            if rows.shape[1:] != space.shape:
+                raise InputError(f"{found} have shape {rows.shape[1:]} per step, {env.env_id} has {space.shape}")
             if not np.isfinite(rows).all():
-                raise InputError(f"{where}: {name} of episode {episode} hold NaN or infinity, expected finite numbers")
+                raise InputError(f"{found} hold NaN or infinity, expected finite numbers")
+            if not isinstance(space, gym.spaces.Box):
+                bad = next((row for row in rows if not space.contains(row if space.shape else int(row))), None)
+                if bad is not None:
+                    raise InputError(f"{found} hold {bad}, expected elements of {space}")
+
+
+def _executed(expert: Transitions, env: VecEnv) -> Transitions:
+    """The expert's actions as the environment executes them.
+
+    Recordings of raw Gaussian actions beyond the bounds would tell expert from policy for free.
+    """
+    space = env.action_space
+    if not isinstance(space, gym.spaces.Box):
+        return expert
+    low, high = (torch.from_numpy(np.asarray(bound)).to(expert.actions) for bound in (space.low, space.high))
+    return replace(expert, actions=expert.actions.clamp(low, high))
 
 
 def _run_seed(
@@ -158,7 +184,7 @@ def _run_seed(
     env_kwargs: dict[str, Any],
     directory: Path | None,
     resume: bool,
-    random: float,
+    scale: Scale,
     progress: bool,
 ) -> SeedResult:
     device = resolve_device(config.device)
@@ -180,6 +206,7 @@ def _run_seed(
             }
             origin = {"demos": str(demos.path or "in memory")}
             open_run(directory, {"run": run, "config": config}, resume=resume, provenance=origin)
+        expert = _executed(expert, env)
         game, policy, total = build(env, chosen, expert, config, seed)
         seconds = train(
             game,
@@ -189,10 +216,13 @@ def _run_seed(
             resume=resume,
             progress=progress,
         )
+        if directory is not None:
+            game.save_policy(directory / "policy.safetensors")
     finally:
         env.close()
-    evaluation = evaluate_in(policy, env_id, env_kwargs, episodes=config.evaluation_episodes, device=device)
-    returns = demos.returns
+    evaluation = evaluate_in(
+        policy, env_id, env_kwargs, episodes=config.evaluation_episodes, device=device, backend=config.backend
+    )
     summary = run_summary(
         env_id=env_id,
         algo=config.algo,
@@ -200,14 +230,13 @@ def _run_seed(
         steps=game.steps,
         seconds=seconds,
         evaluation=evaluation,
-        random_return=random,
-        expert_return=None if returns is None else float(returns.mean()),
+        random_return=scale.random,
+        expert_return=scale.expert,
         demo_episodes=len(chosen),
         exact_resume=game.exact_resume,
         device=str(device),
     )
     if directory is not None:
-        game.save_policy(directory / "policy.safetensors")
         write_summary(directory, summary)
     return SeedResult(seed, policy, evaluation, summary, directory)
 
@@ -217,7 +246,8 @@ def _gail(
 ) -> tuple[Game, MLPPolicy, int]:
     policy = new_policy(env, seed, **config.gail.ppo.network)
     generators = {name: make_generator(seed, name, env.device) for name in ("actions", "shuffle", "judge")}
-    game = GAIL(env, demos, expert, config.gail, policy=policy, seed=seed, generators=generators)
+    own = derive_seed(seed, "environment")
+    game = GAIL(env, demos, expert, config.gail, policy=policy, seed=own, generators=generators)
     return game, policy, config.steps
 
 
@@ -227,7 +257,7 @@ def _behaviour_cloning(
     policy = new_policy(env, seed, hidden=config.bc.hidden)
     generator = make_generator(seed, "shuffle", env.device)
     game = BehaviourCloning(policy, expert, config.bc, generator, env_id=env.env_id, env_kwargs=env.env_kwargs)
-    return game, policy, _BC_STEPS
+    return game, policy, config.bc.steps
 
 
 def _nonsense(
@@ -238,7 +268,7 @@ def _nonsense(
     env_kwargs: dict[str, Any],
     directory: Path | None,
     resume: bool,
-    random: float,
+    scale: Scale,
     progress: bool,
 ) -> dict[str, Any]:
     """The same run on demonstrations of a random policy, scored on the real expert's scale."""
@@ -248,11 +278,8 @@ def _nonsense(
     count = config.demo_episodes or len(demos)
     noise = collect_demos(player, env_id, episodes=count, env_kwargs=env_kwargs, seed=derive_seed(seed, "nonsense"))
     inner = directory / "nonsense" if directory is not None else None
-    result = _run_seed(env_id, noise, config, seed, env_kwargs, inner, resume, random, progress)
-    returns = demos.returns
-    expert = float("nan") if returns is None else float(returns.mean())
-    score = (result.evaluation.interval.mean - random) / (expert - random)
-    return {"return_mean": result.evaluation.interval.mean, "normalized_return": score}
+    result = _run_seed(env_id, noise, config, seed, env_kwargs, inner, resume, scale, progress)
+    return {key: result.summary[key] for key in ("return_mean", "normalized_return")}
 
 
 def _aggregate(results: Sequence[SeedResult]) -> dict[str, Any]:

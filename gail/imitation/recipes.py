@@ -73,7 +73,8 @@ _PENDULUM = GAILConfig(
 
 _RECIPES: dict[str, ImitationConfig] = {
     "CartPole-v1": ImitationConfig(steps=196_608, num_envs=128, gail=_NATIVE),
-    "CartPoleFixedHorizon-v0": ImitationConfig(steps=196_608, num_envs=128, gail=_NATIVE),
+    # Episodes there always last 500 steps, so the same number of steps holds far fewer starts.
+    "CartPoleFixedHorizon-v0": ImitationConfig(steps=600_000, num_envs=32, gail=_DISCRETE),
     "Acrobot-v1": ImitationConfig(steps=196_608, num_envs=128, gail=_NATIVE),
     "Pendulum-v1": ImitationConfig(steps=297_600, num_envs=16, gail=_PENDULUM),
     "Hopper-v5": ImitationConfig(steps=1_000_000, num_envs=16, gail=_CONTROL),
