@@ -195,8 +195,7 @@ class PPO:
                 values,
                 self.scale.unscale(next_value).view(shape),
                 rollout.terminated,
-                # A row that was not played separates two episodes as an end does.
-                rollout.truncated | ~rollout.valid,
+                rollout.truncated | _beside_unplayed(rollout.valid),
                 gamma=config.gamma,
                 gae_lambda=config.gae_lambda,
             )
@@ -232,3 +231,9 @@ class PPO:
         """The inverse of :meth:`state_dict`."""
         self.scale.load_state_dict(state["scale"])
         self.generator.set_state(state["generator"])
+
+
+def _beside_unplayed(valid: Tensor) -> Tensor:
+    """Rows ``[T, N]`` that were not played, and those right before one: no advantage may pass between them."""
+    unplayed = ~valid
+    return unplayed | torch.cat([unplayed[1:], torch.zeros_like(unplayed[:1])])

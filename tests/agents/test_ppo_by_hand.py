@@ -169,6 +169,20 @@ def test_no_advantage_is_carried_over_a_row_that_was_not_played() -> None:
     assert returns[:2] == pytest.approx([2.0, 1001.0], abs=1e-3)
 
 
+@pytest.mark.parametrize("reward", [0.0, 1000.0])
+def test_no_advantage_is_taken_from_a_row_that_was_not_played(reward: float) -> None:
+    ppo = new_ppo()
+    (turn,) = ppo.turns(
+        rollout(
+            matrix([1.0, 4.0, 2.0]), matrix([2.0, 8.0, 2.0]), matrix([1.0, reward, 1.0]), valid=matrix([1.0, 0.0, 1.0])
+        ),
+        matrix([1.0, reward, 1.0]),
+    )
+    first = turn.batch.features[:, 0].argmin()
+    # 1 + 0.5 * V(2) = 2, whatever stands in the row after it.
+    assert float(ppo.scale.unscale(turn.batch.target[first])) == pytest.approx(2.0, abs=1e-4)
+
+
 def test_the_batch_holds_the_log_probabilities_of_the_policy_that_acted() -> None:
     data = rollout(obs=matrix([1, 2, 3]), next_obs=matrix([2, 3, 4]), rewards=matrix([0, 0, 0]))
     batch = only_batch(new_ppo(), data)
