@@ -55,9 +55,9 @@ class ExpertConfig:
 
 _RECIPES: dict[str, ExpertConfig] = {
     "CartPole-v1": ExpertConfig(
-        steps=196_608,
-        num_envs=256,
-        ppo=PPOConfig(horizon=16, learning_rate=6e-3, epochs=2, minibatch_size=512, activation="relu", shared=True),
+        steps=491_520,
+        num_envs=128,
+        ppo=PPOConfig(horizon=32, learning_rate=3e-3, epochs=2, minibatch_size=512, activation="relu", shared=True),
     ),
     "Pendulum-v1": ExpertConfig(
         steps=300_000,

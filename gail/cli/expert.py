@@ -12,6 +12,7 @@ import tyro
 from gail.agents.expert import ExpertConfig, expert_recipe, train_expert
 from gail.cli.options import Common, default_out, flag_value, parse, parse_kwargs, print_json, settings_from_file, show
 from gail.core.errors import InputError
+from gail.envs import make_vec
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ def run(argv: list[str]) -> int:
     if not any(word in ("-h", "--help") for word in argv):
         if not argv or argv[0].startswith("-"):
             raise InputError("the environment comes first: gail expert ENV")
-        settings = expert_recipe(argv[0])
+        probe = make_vec(argv[0], 1, **(parse_kwargs(flag_value(argv, "--env-kwargs")) or {}))
+        probe.close()
+        settings = expert_recipe(probe.env_id)
         file = flag_value(argv, "--config")
         if file is not None:
             settings = settings_from_file(settings, file)
