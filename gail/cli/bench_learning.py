@@ -28,6 +28,8 @@ from gail.imitation.recipes import AlgoName
 
 DEMO_EPISODES = 4
 """How many trajectories are learned from, the first of each file."""
+BC_SEEDS = 10
+"""Behaviour cloning takes seconds and scatters widely: from three seeds its interval would exclude nothing."""
 EVALUATION_EPISODES = 50
 SURVIVAL = "survival reward"
 """In place of a bar where a control's score shows how much staying alive is paid, not how much was imitated."""
@@ -182,7 +184,8 @@ def learning_rows(
     Args:
         lines: what to train; behaviour cloning stands before the line that must beat it.
         demos: the expert's demonstrations of each environment.
-        seeds: one run each, under ``out/ENV/METHOD/seed-S``; finished runs there are only evaluated again.
+        seeds: one run each (behaviour cloning: at least ten from the first on), under ``out/ENV/METHOD/seed-S``;
+            finished runs there are only evaluated again.
         out: folder of all runs.
 
     Returns:
@@ -197,7 +200,8 @@ def learning_rows(
     for number, line in enumerate(lines, start=1):
         print(f"bench learning [{number}/{len(lines)}]: {line.directory}", file=sys.stderr, flush=True)
         expert = demos[line.environment]
-        summaries = [_train(line, expert, seed, out / line.directory / f"seed-{seed}") for seed in seeds]
+        own = seeds if line.algo == "gail" else range(seeds[0], seeds[0] + max(len(seeds), BC_SEEDS))
+        summaries = [_train(line, expert, seed, out / line.directory / f"seed-{seed}") for seed in own]
         scores = mean_interval([_score(summary, expert) for summary in summaries])
         if line.algo == "bc":
             bc[line.environment, line.subsample] = scores
