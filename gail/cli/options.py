@@ -62,10 +62,9 @@ def parse_kwargs(text: str | None) -> dict[str, Any] | None:
 def flag_value(argv: list[str], name: str) -> str | None:
     """The value of a flag, looked up before the real parsing because defaults depend on it."""
     for position, word in enumerate(argv):
-        if word == name and position + 1 < len(argv):
-            return argv[position + 1]
-        if word.startswith(name + "="):
-            return word.partition("=")[2]
+        flag, equals, value = word.partition("=")
+        if flag.replace("_", "-") == name:
+            return value if equals else next(iter(argv[position + 1 :]), None)
     return None
 
 

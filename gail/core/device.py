@@ -17,7 +17,8 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        # torch lists every backend that it knows; the first clause says what is wrong.
+        reason = str(error).splitlines()[0].split(". ")[0][:100]
         raise InputError(f"--device: {name!r} cannot be used on this machine ({reason})") from error
     return device
 

@@ -54,7 +54,7 @@ class ProgressBar:
         """Show that ``step`` of the total is reached, with named ``values`` beside it."""
         now = time.perf_counter()
         if self._first_step is None:
-            self._first_step, self._started = step, now
+            self._first_step, self._started, self._last_line = step, now, now
         if not self.enabled:
             return
         seconds = max(now - self._started, 1e-9)
