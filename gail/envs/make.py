@@ -98,8 +98,6 @@ def _make_native(env_id: str, num_envs: int, device: torch.device | str, kwargs:
     from gail.envs.native import NativeVecEnv
     from gail.envs.pendulum import Pendulum
 
-    if kwargs.pop("render_mode", None) is not None:
-        raise InputError(f"{env_id}: the native backend does not render; use backend='sync' for render_mode")
     if env_id == FIXED_HORIZON_ID:
         return CartPole(num_envs, device, fixed_horizon=True, **kwargs)
     classes: list[type[NativeVecEnv]] = [CartPole, Pendulum, MountainCar, MountainCarContinuous, Acrobot]

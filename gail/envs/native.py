@@ -17,12 +17,14 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Literal
 
 import gymnasium as gym
+import numpy as np
 import torch
 from gymnasium.envs.registration import load_env_creator
 from torch import Tensor
 
 from gail.core.errors import InputError
 from gail.core.random import counter_uniform, stream_keys
+from gail.envs.rendering import prepare_headless
 from gail.envs.vec import State, Step, VecEnv
 
 
@@ -47,6 +49,7 @@ class NativeVecEnv(VecEnv):
         dtype: torch.dtype = torch.float32,
         *,
         max_episode_steps: int | Literal["spec"] | None = "spec",
+        render_mode: str | None = None,
         **env_kwargs: Any,
     ) -> None:
         """Make the batch; call :meth:`reset` before the first step.
@@ -56,7 +59,8 @@ class NativeVecEnv(VecEnv):
             device: where the physics runs and every tensor lives.
             dtype: float32 or float64, the precision of the physical state (observations keep the space's).
             max_episode_steps: the time limit; "spec" is the registered one, None or -1 is no limit.
-            env_kwargs: what the Gymnasium class takes, except ``render_mode``.
+            render_mode: "rgb_array" to allow :meth:`render`; Gymnasium's class draws.
+            env_kwargs: what else the Gymnasium class takes.
 
         Raises:
             InputError: on a keyword that the Gymnasium class does not take, or an impossible value.
@@ -75,7 +79,13 @@ class NativeVecEnv(VecEnv):
                     f"{self.gym_id}: unknown keyword {name!r} for the native backend, expected one of "
                     f"{', '.join([*allowed, 'max_episode_steps'])}"
                 )
-        self.template: Any = creator(**{**spec.kwargs, **env_kwargs})
+        if render_mode not in (None, "rgb_array"):
+            raise InputError(f"{self.gym_id}: render_mode is {render_mode!r}, expected 'rgb_array'")
+        if render_mode is not None:
+            prepare_headless()
+        self.template: Any = creator(**{**spec.kwargs, **env_kwargs, "render_mode": render_mode})
+        # Some classes make what they draw from in reset only.
+        self.template.reset()
         self.env_id = self.gym_id
         self.env_kwargs = dict(env_kwargs)
         if max_episode_steps == "spec":
@@ -191,6 +201,20 @@ class NativeVecEnv(VecEnv):
     def get_state(self) -> Tensor:
         """The physical states ``[N, D]`` (a copy), columns as in ``state_names``."""
         return self._state.clone()
+
+    def render(self) -> list[np.ndarray]:
+        """One frame ``[H, W, 3]`` (uint8) per environment, drawn by Gymnasium's class.
+
+        Raises:
+            InputError: where ``render_mode="rgb_array"`` was not given.
+        """
+        if self.template.render_mode is None:
+            raise InputError(f"{self.env_id}: was made without render_mode='rgb_array'")
+        frames = []
+        for row in self._state.double().cpu().numpy():
+            self.template.state = row
+            frames.append(np.asarray(self.template.render(), dtype=np.uint8))
+        return frames
 
     def state_dict(self) -> State:
         """Physical states, stream keys, episode numbers and elapsed steps."""

@@ -17,7 +17,7 @@ from gail.core.errors import InputError
 from gail.demos import Demonstrations, Trajectory, load_demos
 from gail.envs import VecEnv, make_vec, record_video, side_by_side
 from gail.envs.chunk import make_env
-from gail.envs.make import find_spec
+from gail.envs.make import NATIVE_IDS, find_spec
 from gail.envs.rendering import Frame
 from gail.report.load import load_run
 
@@ -79,7 +79,7 @@ def comparison_video(
     recorded = _representative(demos)
     seed = EVALUATION_SEED if recorded.seed is None else recorded.seed
     kwargs = {**_camera(demos.env_id), **demos.env_kwargs, "render_mode": "rgb_array"}
-    env = make_vec(demos.env_id, 1, backend="sync", **kwargs)
+    env = _env_of(recorded, seed, demos.env_id, kwargs)
     try:
         check_spaces(policy, env)
         expert, learner = _replay(env, seed, recorded), _play(env, seed, policy)
@@ -88,7 +88,7 @@ def comparison_video(
         same = recorded.seed is not None and expert.same_start
         expert_label = f"Expert: {expert}" if same else f"Expert, other start: {expert}"
         # Two environments: the episodes are drawn in step with each other, not kept in memory.
-        other = make_vec(demos.env_id, 1, backend="sync", **kwargs)
+        other = _env_of(recorded, seed, demos.env_id, kwargs)
         try:
             frames = side_by_side(
                 [_frames(env, seed, expert, stride, steps), _frames(other, seed, learner, stride, steps)],
@@ -99,6 +99,23 @@ def comparison_video(
             other.close()
     finally:
         env.close()
+
+
+def _env_of(recorded: Trajectory, seed: int, env_id: str, kwargs: dict[str, Any]) -> VecEnv:
+    """One environment of the backend in which ``seed`` leads to the recorded start, where there is one.
+
+    A torch-native environment draws other starts from a seed than Gymnasium's own class does.
+    """
+    if env_id in NATIVE_IDS:
+        env = make_vec(env_id, 1, backend="native", **kwargs)
+        if _same_start(env, seed, recorded):
+            return env
+        env.close()
+    return make_vec(env_id, 1, backend="sync", **kwargs)
+
+
+def _same_start(env: VecEnv, seed: int, recorded: Trajectory) -> bool:
+    return bool(np.allclose(env.reset(seed)[0].cpu().numpy(), recorded.observations[0], atol=1e-5))
 
 
 def policy_video(
@@ -183,15 +200,14 @@ def _frame_rate(env_id: str, env_kwargs: dict[str, Any]) -> tuple[float, int]:
 
 
 def _replay(env: VecEnv, seed: int, recorded: Trajectory) -> _Episode:
-    first = env.reset(seed)[0].cpu().numpy()
+    same = _same_start(env, seed, recorded)
     total, length = 0.0, 0
     for action in recorded.actions:
         step = env.step(torch.as_tensor(np.asarray(action))[None])
         total, length = total + float(step.reward[0]), length + 1
         if step.terminated[0] or step.truncated[0]:
             break
-    same = np.allclose(first, recorded.observations[0], atol=1e-5)
-    return _Episode(recorded.actions[:length], total, bool(same))
+    return _Episode(recorded.actions[:length], total, same)
 
 
 @torch.no_grad()

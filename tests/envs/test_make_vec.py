@@ -23,7 +23,7 @@ from gail.envs import make, make_vec
         (("Hopper-v5", 2), {"max_episode_steps": 0}, ["max_episode_steps", "0"]),
         (("DictObs-v0", 2), {}, ["Dict(", "observation", "Box, Discrete", "MultiDiscrete"]),
         (("not_a_package.envs:Foo-v0", 2), {}, ["not_a_package", "pip install"]),
-        (("CartPole-v1", 2), {"backend": "native", "render_mode": "rgb_array"}, ["render", "sync"]),
+        (("CartPole-v1", 2), {"backend": "native", "render_mode": "human"}, ["render_mode", "rgb_array"]),
     ],
 )
 def test_bad_input_gets_one_clear_line(args, kwargs, words):

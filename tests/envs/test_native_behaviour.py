@@ -5,6 +5,7 @@ from gail.core.errors import InputError
 from gail.envs import check_vec_env, make_vec
 from gail.envs.acrobot import Acrobot
 from gail.envs.cartpole import CartPole
+from gail.envs.mountain_car import MountainCar, MountainCarContinuous
 from gail.envs.pendulum import Pendulum
 
 IDS = ["CartPole-v1", "Pendulum-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Acrobot-v1"]
@@ -118,3 +119,16 @@ def test_state_of_another_precision_is_refused():
     env.reset(0)
     with pytest.raises(InputError, match="float64"):
         CartPole(2).load_state_dict(env.state_dict())
+
+
+@pytest.mark.parametrize("native", [CartPole, Pendulum, MountainCar, MountainCarContinuous, Acrobot])
+def test_native_environments_are_drawn_as_they_stand(native):
+    env = native(2, render_mode="rgb_array")
+    env.reset(0)
+    first = env.render()[0]
+    assert first.shape[2] == 3 and first.dtype.name == "uint8" and (first != first[0, 0]).any()
+    moved = env.get_state()
+    moved[1] = moved[0] = moved[0] + 0.3
+    env.set_state(moved)
+    again = env.render()
+    assert (again[0] == again[1]).all() and (again[0] != first).any()

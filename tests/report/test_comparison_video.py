@@ -112,3 +112,14 @@ def test_what_cannot_be_replayed_is_refused(demos: Demonstrations, policy: MLPPo
         other = RandomPolicy(gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(2))
         comparison_video(other, demos, out)
     assert not out.exists()
+
+
+def test_bundled_cartpole_episodes_are_replayed_to_their_end():
+    """They were recorded in the torch-native environment, whose starts Gymnasium's class does not share."""
+    from gail.demos import bundled_demos, load_demos
+    from gail.report.video import _env_of, _replay
+
+    recorded = load_demos(bundled_demos("CartPole-v1")).trajectories[0]
+    env = _env_of(recorded, recorded.seed, "CartPole-v1", {"render_mode": "rgb_array"})
+    episode = _replay(env, recorded.seed, recorded)
+    assert episode.same_start and len(episode.actions) == len(recorded) == 500
