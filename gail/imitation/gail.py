@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,9 @@ class GAIL:
         """One rollout; the discriminator's turns; the policy's turns."""
         rollout = self.collector.collect(self.policy)
         generated = rollout.transitions()
+        if not self.absorbing_states:
+            # The expert's ends are unknown and look like any other step; the policy's must look like that too.
+            generated = replace(generated, terminated=torch.zeros_like(generated.terminated))
         features = self.discriminator.features(generated).detach()
         yield from self._discriminator_turns(rollout, features)
         yield from self.ppo.turns(rollout, self._rewards(rollout, features))

@@ -19,6 +19,7 @@ from gail.core.metrics import meaning
 from gail.demos import Demonstrations, bundled_demos, load_demos
 from gail.envs import make_vec
 from gail.imitation import ImitationConfig, imitate, recipe
+from gail.imitation.discriminator import Discriminator
 from gail.imitation.gail import GAIL, DiscriminatorConfig
 
 SMALL: dict[str, Any] = {"steps": 4096, "evaluation_episodes": 2, "progress": False}
@@ -91,6 +92,26 @@ def test_unknown_ends_switch_absorbing_states_off(demos: Demonstrations, monkeyp
         imitate("CartPole-v1", data, **SMALL)
     assert [game.absorbing_states for game in games] == [True, False]
     assert "absorbing_reward" in games[0].round_metrics() and "absorbing_reward" not in games[1].round_metrics()
+
+
+def test_ends_cannot_be_told_by_their_missing_successor_where_the_experts_are_unknown(
+    demos: Demonstrations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    real = Discriminator.features
+
+    def spy(self: Discriminator, transitions: Any) -> torch.Tensor:
+        seen.append(transitions.terminated)
+        return real(self, transitions)
+
+    monkeypatch.setattr(Discriminator, "features", spy)
+    judge = DiscriminatorConfig(use_next_obs=True, updates_per_round=1)
+    config = replace(recipe("CartPole-v1").gail, discriminator=judge)
+    unknown = replace(demos, trajectories=tuple(replace(t, terminated=None, truncated=None) for t in demos))
+    for data, ends in ((demos, True), (unknown, False)):
+        seen.clear()
+        imitate("CartPole-v1", data, gail=config, **SMALL)
+        assert any(bool(flags.any()) for flags in seen) is ends
 
 
 @pytest.mark.parametrize("value", [7, -1])
