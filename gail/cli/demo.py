@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
-from gail.cli.options import Common, default_out, parse, print_json
+from gail.cli.options import Common, default_out, parse, print_json, print_wide
 from gail.core.errors import InputError
 from gail.core.files import is_unused
 from gail.demos import bundled_demos, load_demos
@@ -56,9 +55,7 @@ def run(argv: list[str]) -> int:
         videos[env_id] = comparison_video(out / env_id / "gail", demos, out / env_id / "expert-and-learner.mp4")
     page = build_report(runs, out / "report.html", title="GAIL from four expert trajectories", videos=videos)
     loaded = load_runs(runs)
-    console = Console()
-    console.width = console.width if console.is_terminal else 140
-    console.print(comparison_table(loaded))
+    print_wide(comparison_table(loaded))
     print(f"report: {page}")
     for failure in failures:
         print(f"gail demo: {failure}", file=sys.stderr)

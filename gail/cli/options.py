@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from gail.core.config import override, read_toml
 from gail.core.errors import InputError
+from gail.core.rundir import strict_json
 
 T = TypeVar("T")
 
@@ -103,10 +104,15 @@ def show(rows: list[dict[str, Any]], *, title: str = "") -> None:
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*(format_value(value) for value in row.values()))
+    print_wide(table)
+
+
+def print_wide(renderable: RenderableType) -> None:
+    """Print a rich table (or anything else that rich draws) as wide as the terminal."""
     console = Console()
     # Files and pipes have no width of their own; eighty columns would cut the numbers.
     console.width = console.width if console.is_terminal else 140
-    console.print(table)
+    console.print(renderable)
 
 
 def format_value(value: Any) -> str:
@@ -126,13 +132,5 @@ def format_value(value: Any) -> str:
 
 def print_json(data: Mapping[str, Any]) -> None:
     """One JSON object on one line of standard output; NaN becomes null."""
-
-    def strict(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {str(key): strict(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [strict(item) for item in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    sys.stdout.write(json.dumps(strict(data), default=str) + "\n")
+    sys.stdout.write(json.dumps(strict_json(data), default=str) + "\n")
     sys.stdout.flush()

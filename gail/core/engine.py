@@ -212,7 +212,7 @@ class _Log:
             self._file.flush()
         except OSError as error:
             raise InputError(f"{self.metrics}: cannot be written ({error.strerror})") from error
-        # TensorBoard thins curves anyway; written every round it would cost a fast environment a tenth of its speed.
+        # TensorBoard thins curves anyway; written every round it would cost a fast environment some of its speed.
         now = time.perf_counter()
         if now - self._last_event > _EVENT_SECONDS:
             self._last_event = now

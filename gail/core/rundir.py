@@ -112,12 +112,13 @@ def _first_difference(found: dict[str, Any], wanted: dict[str, Any], prefix: str
 
 def write_summary(directory: Path, summary: dict[str, Any]) -> None:
     """Write ``summary.json``; NaN becomes null."""
-    write_text_atomic(directory / "summary.json", json.dumps(_strict(summary), indent=2) + "\n")
+    write_text_atomic(directory / "summary.json", json.dumps(strict_json(summary), indent=2) + "\n")
 
 
-def _strict(value: Any) -> Any:
+def strict_json(value: Any) -> Any:
+    """``value`` with NaN and infinities, which JSON does not know, as None."""
     if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
+        return {str(key): strict_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
+        return [strict_json(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
