@@ -149,6 +149,10 @@ class PPO:
     def __init__(self, policy: MLPPolicy, config: PPOConfig, generator: torch.Generator) -> None:
         self.policy, self.config, self.generator = policy, config, generator
         self.scale = ValueScale(policy)
+        # Of the surrogate (maximized), the value error and the entropy bonus.
+        self.coefficients = torch.tensor(
+            [-1.0, config.value_coef, -config.entropy_coef], device=next(policy.parameters()).device
+        )
         self.player = Player(
             "policy",
             policy,
@@ -162,21 +166,25 @@ class PPO:
         """Clipped surrogate, value error and entropy bonus (equation 9), means over valid rows."""
         config = self.config
         log_prob, entropy, value = self.policy.evaluate_features(batch.features, batch.samples)
-        weight = batch.weight / batch.weight.sum().clamp(min=1.0)
+        if config.entropy_coef == 0.0:
+            entropy = entropy.detach()  # only a metric: no gradient through it
         log_ratio = log_prob - batch.log_prob
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1.0 - config.clip, 1.0 + config.clip)
-        surrogate = -(torch.minimum(ratio * batch.advantage, clipped * batch.advantage) * weight).sum()
-        value_loss = ((value - batch.target).square() * weight).sum()
-        entropy_mean = (entropy * weight).sum()
-        loss = surrogate + config.value_coef * value_loss - config.entropy_coef * entropy_mean
+        surrogate = torch.minimum(ratio * batch.advantage, clipped * batch.advantage)
+        # One product takes every mean over valid rows: on small networks each kernel counts.
+        weight = batch.weight / batch.weight.sum().clamp(min=1.0)
+        terms = weight @ torch.stack([surrogate, (value - batch.target).square(), entropy], dim=1)
+        loss = (terms * self.coefficients).sum()
         with torch.no_grad():
+            kl, clip_fraction = weight @ torch.stack([ratio - 1.0 - log_ratio, (ratio != clipped).float()], dim=1)
+            surrogate_mean, value_loss, entropy_mean = terms
             metrics = {
-                "surrogate": surrogate.detach(),
-                "value_loss": value_loss.detach(),
-                "entropy": entropy_mean.detach(),
-                "kl": ((ratio - 1.0 - log_ratio) * weight).sum(),
-                "clip_fraction": ((ratio != clipped) * weight).sum(),
+                "surrogate": -surrogate_mean,
+                "value_loss": value_loss,
+                "entropy": entropy_mean,
+                "kl": kl,
+                "clip_fraction": clip_fraction,
             }
         return loss, metrics
 

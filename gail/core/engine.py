@@ -174,7 +174,7 @@ def _guard(game: Game, metrics: Mapping[str, float]) -> None:
 def _guard_parameters(game: Game) -> None:
     """A finite loss can still have a gradient that is not: no such network may reach a file."""
     for name, player in game.players.items():
-        if not all(bool(torch.isfinite(p).all()) for p in player.parameters):
+        if not bool(torch.isfinite(player.weights).all()):
             raise TrainingDiverged(
                 f"the {name}'s weights are no longer finite at step {game.steps}; the last checkpoint is intact"
             )

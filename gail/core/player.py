@@ -46,9 +46,15 @@ class Player:
         self.anneal = anneal
         self.max_grad_norm = max_grad_norm
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        device = self.parameters[0].device
+        # All weights lie in one vector, the module's parameters are views of it: clipping and Adam are then one
+        # kernel each, where on small networks a kernel per parameter costs as much as the gradient itself.
+        self.weights = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in self.parameters]))
+        parts = self.weights.detach().split([p.numel() for p in self.parameters])
+        for parameter, part in zip(self.parameters, parts, strict=True):
+            parameter.data = part.view_as(parameter)
+        device = self.weights.device
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
+            [self.weights],
             lr=learning_rate,
             eps=1e-5,  # as in the PPO reference implementation; 1e-8 is too small for clipped gradients
             weight_decay=weight_decay,
@@ -67,11 +73,14 @@ class Player:
     def step(self, batch: Any, rows: float | Tensor) -> None:
         """One gradient step on ``batch``, whose metrics weigh ``rows`` in the round's means."""
         loss, metrics = self.loss(batch)
-        for parameter in self.parameters:
-            parameter.grad = None
-        loss.backward()
+        # Weights that the loss does not use (a critic while cloning) get zeros.
+        gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+        gradient = torch.cat([g.reshape(-1) for g in gradients])
         if self.max_grad_norm is not None:
-            metrics["grad_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
+            norm = torch.linalg.vector_norm(gradient)
+            gradient.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
+            metrics["grad_norm"] = norm
+        self.weights.grad = gradient
         self.optimizer.step()
         metrics["loss"] = loss.detach()
         self._accumulate(metrics, rows)
@@ -93,15 +102,12 @@ class Player:
         return {f"{self.name}/{key}": value for key, value in zip(self._names, means, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Network and optimizer."""
-        optimizer = self.optimizer.state_dict()
-        # Checkpoints hold JSON keys, which are strings; the optimizer's are parameter numbers.
-        moments = {str(index): state for index, state in optimizer["state"].items()}
-        return {"module": dict(self.module.state_dict()), "moments": moments}
+        """Network and optimizer (its moments are absent before the first step)."""
+        return {"module": dict(self.module.state_dict()), "moments": dict(self.optimizer.state[self.weights])}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state_dict`."""
         self.module.load_state_dict(state["module"])
         optimizer = self.optimizer.state_dict()
-        optimizer["state"] = {int(index): moments for index, moments in state["moments"].items()}
+        optimizer["state"] = {0: state["moments"]} if state["moments"] else {}
         self.optimizer.load_state_dict(optimizer)
