@@ -91,8 +91,8 @@ class TrueReward:
 
     @property
     def exact_resume(self) -> bool:
-        """Whether the environments can go on exactly where a checkpoint left them."""
-        return self.env.saves_state
+        """Whether the environments could go on exactly wherever a checkpoint left them."""
+        return self.collector.exact_resume
 
     def round(self) -> Iterator[Turn]:
         """One rollout and the policy's turns on it."""

@@ -103,6 +103,12 @@ class Collector:
         self.env, self.horizon, self.generator = env, horizon, generator
         self.stats = EpisodeStats(env.num_envs)
         self.obs = env.reset(seed)
+        self._episodes_lost = False
+
+    @property
+    def exact_resume(self) -> bool:
+        """Whether the run, with all its resumes so far, equals one that never stopped."""
+        return self.env.saves_state and not self._episodes_lost
 
     @torch.no_grad()
     def collect(self, policy: Policy) -> Rollout:
@@ -138,9 +144,11 @@ class Collector:
         return torch.from_numpy(np.stack(lengths)).to(rewards.device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Environments, running statistics and the generator of the samples."""
+        """Environments, running statistics, the generator of the samples, and whether a resume was inexact."""
+        env = self.env.state_dict()  # first: it may find that the running episodes cannot be saved
         return {
-            "env": self.env.state_dict(),
+            "env": env,
+            "episodes_lost": not self.exact_resume,
             "stats": self.stats.state_dict(),
             "generator": self.generator.get_state(),
         }
@@ -149,8 +157,9 @@ class Collector:
         """The inverse of :meth:`state_dict`."""
         self.obs = self.env.load_state_dict(state["env"])
         self.stats.load_state_dict(state["stats"])
-        if not self.env.saves_state:
-            # New episodes run now: what had been summed belongs to episodes that no longer exist.
-            self.stats.running_return[:] = 0.0
-            self.stats.running_length[:] = 0
+        # Where a new episode runs now, what had been summed belongs to one that no longer exists.
+        anew = ~self.env.restored()
+        self.stats.running_return[anew] = 0.0
+        self.stats.running_length[anew] = 0
+        self._episodes_lost = bool(state.get("episodes_lost", False) or anew.any())
         self.generator.set_state(state["generator"])

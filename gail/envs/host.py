@@ -58,6 +58,7 @@ class HostVecEnv(VecEnv):
                 raise InputError(f"{env_id}: {name} {error}") from None
         self._valid = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self._is_reset = False
+        self._restored = np.ones(num_envs, dtype=np.bool_)
 
     @abstractmethod
     def _reset_buffers(self, seed: int | None) -> None:
@@ -146,8 +147,13 @@ class HostVecEnv(VecEnv):
             )
         exact, obs = self._load_chunks({**arrays, "starts": state["starts"], "rng": state["rng"]})
         self.saves_state = self.saves_state and all(exact)
+        self._restored = np.array(exact, dtype=np.bool_)
         self._is_reset = True
         return self._to_device(obs)
+
+    def restored(self) -> np.ndarray:
+        """``[N]`` bool: whose replay led to the saved observation; see :meth:`VecEnv.restored`."""
+        return self._restored
 
 
 def split_state(state: dict[str, Any], bounds: list[tuple[int, int]]) -> list[dict[str, Any]]:

@@ -106,8 +106,15 @@ class VecEnv(ABC):
         """Go on where ``state`` was saved; returns the observations ``[N, ...]`` to act on.
 
         An environment that cannot restore its running episodes starts new ones and sets
-        ``saves_state`` to False.
+        ``saves_state`` to False; :meth:`restored` says which.
         """
+
+    def restored(self) -> np.ndarray:
+        """``[N]`` bool: which environments went on in the saved episode at the last :meth:`load_state_dict`.
+
+        The others started a new one. Overridden where some rows may be restored and others not.
+        """
+        return np.full(self.num_envs, self.saves_state)
 
     def render(self) -> list[np.ndarray]:
         """One RGB frame ``[H, W, 3]`` (uint8) per environment; needs ``render_mode="rgb_array"``."""

@@ -138,8 +138,8 @@ class GAIL:
 
     @property
     def exact_resume(self) -> bool:
-        """Whether the environments can go on exactly where a checkpoint left them."""
-        return self.env.saves_state
+        """Whether the environments could go on exactly wherever a checkpoint left them."""
+        return self.collector.exact_resume
 
     def discriminator_loss(self, batch: JudgedBatch) -> tuple[Tensor, Metrics]:
         """The adversarial loss of the configuration."""

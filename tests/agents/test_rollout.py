@@ -30,6 +30,8 @@ class Counting(VecEnv):
 
     def __init__(self, *, rest: bool = False) -> None:
         self.rest = rest
+        self.lost = np.zeros(2, dtype=bool)
+        """Environments that cannot be restored."""
         self.seen: list[torch.Tensor] = []
 
     def _obs(self) -> torch.Tensor:
@@ -56,10 +58,13 @@ class Counting(VecEnv):
         return {"episode": self.episode, "t": self.t, "resting": self.resting}
 
     def load_state_dict(self, state: dict[str, Any]) -> torch.Tensor:
-        if not self.saves_state:
-            return self.reset()
-        self.episode, self.t, self.resting = state["episode"], state["t"], state["resting"]
+        lost = torch.from_numpy(self.lost)
+        self.saves_state = not self.lost.any()
+        self.episode, self.t, self.resting = state["episode"] * ~lost, state["t"] * ~lost, state["resting"] & ~lost
         return self._obs()
+
+    def restored(self) -> np.ndarray:
+        return ~self.lost
 
 
 class Echo:
@@ -144,15 +149,37 @@ def test_a_restored_collector_plays_on_in_the_middle_of_its_episodes() -> None:
     assert other.stats.metrics() == {"episodes": 2.0, "return_mean": 8.0, "length_mean": 3.5}
 
 
-def test_episodes_that_could_not_be_restored_leave_nothing_in_the_sums() -> None:
+def test_only_episodes_that_could_not_be_restored_leave_the_sums() -> None:
     collector = new_collector(2)
     collector.collect(Echo())
     other = new_collector(3)
-    other.env.saves_state = False
+    other.env.lost[0] = True
     other.load_state_dict(collector.state_dict())
-    # Environment 0 starts anew and pays 1 + 2 + 3 in 3 steps, whatever it had before.
-    assert columns(other.collect(Echo()).finished_lengths) == [[0, 0, 3], [0, 0, 0]]
-    assert list(other.stats.finished) == [(6.0, 3)]
+    # Environment 0 starts anew and pays 1 + 2 + 3 in 3 steps, whatever it had before; 1 ends its episode of 4.
+    assert columns(other.collect(Echo()).finished_lengths) == [[0, 0, 3], [0, 4, 0]]
+    assert list(other.stats.finished) == [(10.0, 4), (6.0, 3)]
+
+
+def test_a_resume_that_lost_an_episode_is_remembered_by_every_later_one() -> None:
+    first, second, third = new_collector(2), new_collector(2), new_collector(2)
+    first.collect(Echo())
+    assert first.exact_resume
+    second.env.lost[1] = True
+    second.load_state_dict(first.state_dict())
+    assert not second.exact_resume
+    second.collect(Echo())
+    third.load_state_dict(second.state_dict())
+    assert third.env.saves_state and not third.exact_resume
+    # An exact one leaves the run exact.
+    other = new_collector(2)
+    other.load_state_dict(first.state_dict())
+    assert other.exact_resume
+
+
+def test_backends_that_save_nothing_start_all_episodes_anew() -> None:
+    env = Counting()
+    env.saves_state = False
+    assert not VecEnv.restored(env).any()
 
 
 def add(stats: EpisodeStats, reward: list[float], ended: list[int], valid: list[int]) -> list[int]:

@@ -105,6 +105,19 @@ def test_environment_with_hidden_state_starts_new_episodes_and_says_so(backend):
     env.close()
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_environments_that_could_not_be_restored_are_named_row_by_row(backend):
+    env = make_vec("Counting-v0", 3, backend=backend, length=50)
+    env.reset(0)
+    play(env, sample(env, 5))
+    state = env.state_dict()
+    state["obs"][1] += 1  # a replay cannot lead there
+    obs = env.load_state_dict(state)
+    assert env.restored().tolist() == [True, False, True]
+    assert obs[:, 1].tolist() == [5, 0, 5] and not env.saves_state
+    env.close()
+
+
 def test_action_log_is_trimmed_and_an_episode_beyond_the_limit_is_not_restored(monkeypatch):
     monkeypatch.setattr(chunk, "REPLAY_LIMIT", 300)
     env = make_vec("Counting-v0", 1, backend="sync", length=100_000)
