@@ -11,7 +11,7 @@ import tyro
 from gail.cli.options import Common, parse, parse_kwargs, print_json, show, subcommand
 from gail.core.errors import InputError
 from gail.envs import check_vec_env, make_vec
-from gail.envs.make import NATIVE_IDS
+from gail.envs.native_family import NATIVE_IDS
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from gail.envs.check import Finding as Finding
     from gail.envs.check import check_vec_env as check_vec_env
     from gail.envs.gym_vector import WrappedVectorEnv as WrappedVectorEnv
+    from gail.envs.make import EnvLike as EnvLike
     from gail.envs.make import make_vec as make_vec
+    from gail.envs.make import open_vec as open_vec
     from gail.envs.vec import State as State
     from gail.envs.vec import Step as Step
     from gail.envs.vec import VecEnv as VecEnv
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from gail.envs.video import side_by_side as side_by_side
 
 _HOMES = {
+    "EnvLike": "make",
     "Finding": "check",
     "State": "vec",
     "Step": "vec",
@@ -27,11 +30,13 @@ _HOMES = {
     "WrappedVectorEnv": "gym_vector",
     "check_vec_env": "check",
     "make_vec": "make",
+    "open_vec": "make",
     "record_video": "video",
     "side_by_side": "video",
 }
 
 __all__ = [
+    "EnvLike",
     "Finding",
     "State",
     "Step",
@@ -39,6 +44,7 @@ __all__ = [
     "WrappedVectorEnv",
     "check_vec_env",
     "make_vec",
+    "open_vec",
     "record_video",
     "side_by_side",
 ]

@@ -28,6 +28,7 @@ from gail.core.errors import InputError
 from gail.envs import worker
 from gail.envs.chunk import Buffers, make_env
 from gail.envs.host import HostVecEnv, split_state
+from gail.envs.resolve import CustomSpec, spec_id
 
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[3]); "
@@ -65,7 +66,7 @@ class GymAsyncVecEnv(HostVecEnv):
         _check_importable(spec)
         probe = make_env(spec, env_kwargs)
         try:
-            super().__init__(spec.id, num_envs, device, env_kwargs, probe)
+            super().__init__(spec_id(spec), num_envs, device, env_kwargs, probe)
             layout = Buffers.layout(num_envs, self.observation_space, self.action_space)
         finally:
             probe.close()
@@ -83,7 +84,7 @@ class GymAsyncVecEnv(HostVecEnv):
             self._buffers = worker.map_buffers(memory, layout)
             for rows in self.worker_rows:
                 self._start_worker(
-                    shared.fileno(), {"spec": spec, "env_kwargs": env_kwargs, "rows": rows, "layout": layout}
+                    shared.fileno(), {"spec": _portable(spec), "env_kwargs": env_kwargs, "rows": rows, "layout": layout}
                 )
             self._collect(answers=False)
 
@@ -180,14 +181,21 @@ class GymAsyncVecEnv(HostVecEnv):
         self._reap()
 
 
+def _portable(spec: EnvSpec) -> EnvSpec | str:
+    """What a worker makes its environments from: the spec, or the name by which it finds it."""
+    return spec.portable or spec if isinstance(spec, CustomSpec) else spec
+
+
 def _check_importable(spec: EnvSpec) -> None:
     """Raise an InputError where another process could not find the environment's class."""
+    if isinstance(_portable(spec), str):
+        return
     entry = spec.entry_point
     module = entry.partition(":")[0] if isinstance(entry, str) else getattr(entry, "__module__", "__main__")
     name = "" if isinstance(entry, str) else getattr(entry, "__qualname__", "<lambda>")
     if module == "__main__" or "<" in name:
         raise InputError(
-            f"{spec.id}: its class is defined in the running script, where worker processes cannot import "
+            f"{spec_id(spec)}: its class is defined in the running script, where worker processes cannot import "
             "it; move it to a module, or use backend='sync'"
         )
 

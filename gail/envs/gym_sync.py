@@ -11,6 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from gail.envs.chunk import Buffers, EnvChunk, make_env
 from gail.envs.host import HostVecEnv
+from gail.envs.resolve import spec_id
 
 
 class GymSyncVecEnv(HostVecEnv):
@@ -29,7 +30,7 @@ class GymSyncVecEnv(HostVecEnv):
             InputError: on a space that is not Box, Discrete or MultiDiscrete.
         """
         envs: list[gym.Env] = [make_env(spec, env_kwargs) for _ in range(num_envs)]
-        super().__init__(spec.id, num_envs, device, env_kwargs, envs[0])
+        super().__init__(spec_id(spec), num_envs, device, env_kwargs, envs[0])
         layout = Buffers.layout(num_envs, self.observation_space, self.action_space)
         self._buffers = Buffers(**{name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()})
         self._chunk = EnvChunk(envs, self._buffers)

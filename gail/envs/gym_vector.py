@@ -22,6 +22,7 @@ from torch import Tensor
 
 from gail.core.errors import InputError
 from gail.envs.chunk import Array, element_layout
+from gail.envs.resolve import spec_id
 from gail.envs.vec import State, Step, VecEnv
 
 
@@ -165,9 +166,11 @@ def make_from_vector_entry_point(
         InputError: where the id has none, or no time limit is asked for.
     """
     if spec.vector_entry_point is None:
-        raise InputError(f"{spec.id} has no backend 'vector_entry_point', expected sync, async or auto")
+        raise InputError(f"{spec_id(spec)} has no backend 'vector_entry_point', expected sync, async or auto")
     if env_kwargs.get("max_episode_steps") == -1:
-        raise InputError(f"{spec.id}: the backend 'vector_entry_point' needs a time limit, found max_episode_steps=-1")
+        raise InputError(
+            f"{spec_id(spec)}: the backend 'vector_entry_point' needs a time limit, found max_episode_steps=-1"
+        )
     env = gym.make_vec(spec, num_envs=num_envs, vectorization_mode="vector_entry_point", **env_kwargs)
     limit = env_kwargs.get("max_episode_steps", spec.max_episode_steps)
-    return WrappedVectorEnv(env, device, env_id=spec.id, env_kwargs=env_kwargs, max_episode_steps=limit)
+    return WrappedVectorEnv(env, device, env_id=spec_id(spec), env_kwargs=env_kwargs, max_episode_steps=limit)

@@ -17,8 +17,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from gail.envs.chunk import Array, Buffers, EnvChunk, make_env
+from gail.envs.resolve import find_spec
 
 STEP, RESET, STATE, LOAD, RENDER, QUIT = b"s", b"r", b"g", b"l", b"v", b"q"
 DONE, FAILED = b"k", b"e"
@@ -63,7 +65,8 @@ def main(socket: int, shared: int) -> None:
         setup = connection.recv()
         start, stop = setup["rows"]
         buffers = map_buffers(mmap.mmap(shared, shared_size(setup["layout"])), setup["layout"])
-        envs = [make_env(setup["spec"], setup["env_kwargs"]) for _ in range(start, stop)]
+        spec = setup["spec"] if isinstance(setup["spec"], EnvSpec) else find_spec(setup["spec"])
+        envs = [make_env(spec, setup["env_kwargs"]) for _ in range(start, stop)]
         chunk = EnvChunk(envs, buffers.rows(start, stop))
         os.write(socket, DONE)
         while (command := os.read(socket, 1)) not in (QUIT, b""):

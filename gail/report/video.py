@@ -17,8 +17,9 @@ from gail.core.errors import InputError
 from gail.demos import Demonstrations, Trajectory, load_demos
 from gail.envs import VecEnv, make_vec, record_video, side_by_side
 from gail.envs.chunk import make_env
-from gail.envs.make import NATIVE_IDS, find_spec
+from gail.envs.native_family import NATIVE_IDS
 from gail.envs.rendering import Frame
+from gail.envs.resolve import find_spec
 from gail.report.load import load_run
 
 _MAX_FPS = 30

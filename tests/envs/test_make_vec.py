@@ -6,7 +6,7 @@ import gymnasium as gym
 import pytest
 
 from gail.core.errors import InputError
-from gail.envs import make, make_vec
+from gail.envs import gym_family, make_vec
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_missing_dependency_says_how_to_install_it(monkeypatch):
 
 
 def test_auto_takes_native_then_workers_for_many_then_this_process(monkeypatch):
-    monkeypatch.setattr(make.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(gym_family.os, "cpu_count", lambda: 2)
     assert type(make_vec("CartPole-v1", 8)).__name__ == "CartPole"
     assert type(make_vec("CartPole-v1", 2, render_mode="rgb_array")).__name__ == "GymSyncVecEnv"
-    assert make._choose_backend(gym.spec("Hopper-v5"), 8) == "async"
-    assert make._choose_backend(gym.spec("Hopper-v5"), 7) == "sync"
-    monkeypatch.setattr(make.os, "cpu_count", lambda: 1)
-    assert make._choose_backend(gym.spec("Hopper-v5"), 8) == "sync"
+    assert gym_family._choose_backend(gym.spec("Hopper-v5"), 8) == "async"
+    assert gym_family._choose_backend(gym.spec("Hopper-v5"), 7) == "sync"
+    monkeypatch.setattr(gym_family.os, "cpu_count", lambda: 1)
+    assert gym_family._choose_backend(gym.spec("Hopper-v5"), 8) == "sync"
 
 
 @pytest.mark.parametrize("backend", ["native", "sync"])

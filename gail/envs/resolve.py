@@ -1,0 +1,280 @@
+"""What the user's word for an environment means; imports no torch.
+
+============================  ==================================================================================
+``Hopper-v5``                 registered in Gymnasium
+``maze``                      an installed package's entry point in the group ``gail.envs``
+``my_package:MyEnv-v0``       ``my_package`` is imported; then a registered id, or an attribute of the module
+``./my_env.py:MyEnv``         the file is run as a module; then likewise
+a callable (in Python)        makes one environment from keywords, or a batch where it takes ``num_envs``
+============================  ==================================================================================
+
+A class or function whose signature has ``num_envs`` makes a whole batch (:class:`Batch`), any other one a single
+Gymnasium environment. The first two kinds of names may come from a data file; the others say what code to run, so
+they are taken from the user only (:func:`require_registered`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+from gail.core.errors import InputError
+
+ENTRY_POINT_GROUP = "gail.envs"
+"""Where an installed package names its environments: ``name = "module:callable"``."""
+
+CALLABLE_PREFIX = "callable:"
+"""How the id of an environment begins that was made by a Python callable, which no file can name."""
+
+_REGISTERING_MODULES = {"ALE": "ale_py"}
+_EXTRAS = {"Box2D": "box2d", "ale_py": "atari", "mujoco": "mujoco", "pygame": "classic-control"}
+
+
+@dataclass
+class CustomSpec(EnvSpec):
+    """A spec that was not found in the registry under the name that the user gave."""
+
+    text: str = ""
+    """The user's name for it: what files say."""
+    portable: str | None = None
+    """The name by which another process finds it; None where none can."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A callable ``(num_envs, device, **keywords)`` or ``(num_envs, **keywords)`` that makes a batch."""
+
+    text: str
+    """The user's name for it: what files say."""
+    make: Callable[..., Any]
+    takes_device: bool
+
+
+Resolved = EnvSpec | Batch
+
+
+class UnknownEnvironment(InputError):
+    """No environment goes by a name."""
+
+    def __init__(self, env_id: str, known: Iterable[str]) -> None:
+        """Name ``env_id`` and the closest of the ``known`` ids."""
+        close = difflib.get_close_matches(env_id, list(known), n=3, cutoff=0.5)
+        advice = f"; did you mean {', '.join(dict.fromkeys(close))}?" if close else ""
+        super().__init__(f"environment {env_id!r} is unknown{advice}")
+
+
+def spec_id(spec: EnvSpec) -> str:
+    """The id that files say for ``spec``: what the user wrote."""
+    return spec.text if isinstance(spec, CustomSpec) else spec.id
+
+
+def names_code(env_id: str) -> bool:
+    """Whether ``env_id`` says which code to run, instead of a name to look up."""
+    return ":" in env_id or env_id.endswith(".py")
+
+
+def require_registered(env_id: str, where: object) -> str:
+    """``env_id`` itself, which stands in the file ``where``, if it is a name to look up.
+
+    Raises:
+        InputError: where it names code: a file may not choose what is run.
+    """
+    if names_code(env_id):
+        own = env_id.startswith(CALLABLE_PREFIX)
+        advice = "pass the environment itself in Python" if own else f"if you trust it: --env {env_id}"
+        raise InputError(
+            f"{where}: env_id is {env_id[:120]!r}, which names code to run: a file may not choose that, so say it "
+            f"yourself ({advice})"
+        )
+    return env_id
+
+
+def same_environment(a: str, b: str) -> bool:
+    """Whether two ids may name the same environment: files are compared by their names, callables not at all."""
+    if a.startswith(CALLABLE_PREFIX) or b.startswith(CALLABLE_PREFIX):
+        return True
+    return _without_folder(a) == _without_folder(b)
+
+
+def _without_folder(env_id: str) -> str:
+    return env_id.rpartition("/")[2] if ".py:" in env_id else env_id
+
+
+def find_spec(env_id: str) -> EnvSpec:
+    """As :func:`resolve`, for uses that need single environments.
+
+    Raises:
+        InputError: also where ``env_id`` makes batches.
+    """
+    found = resolve(env_id)
+    if isinstance(found, Batch):
+        raise InputError(f"{found.text}: makes batches of environments; expected one that makes a single environment")
+    return found
+
+
+def resolve(env: str | Callable[..., Any]) -> Resolved:
+    """The registered or custom environment that ``env`` means (see the module's docstring).
+
+    Raises:
+        InputError: where there is none, with the closest names.
+    """
+    if not isinstance(env, str):
+        name = _name_of(env)
+        module = sys.modules.get(env.__module__) if env.__module__ != "__main__" else None
+        importable = getattr(module, name, None) is env
+        return _from_object(env, f"{CALLABLE_PREFIX}{name}", f"{env.__module__}:{name}" if importable else None)
+    place, _, name = env.rpartition(":")
+    if place.endswith(".py"):
+        return _from_module(_load_file(env, place), env, name, f"{Path(place).absolute()}:{name}")
+    if env.endswith(".py"):
+        names = ", ".join(_candidates(_load_file(env, env))) or "no class or function"
+        raise InputError(f"{env}: expected FILE.py:NAME; the file has {names}")
+    if place:
+        return _from_module(_import_module(env, place), env, name, env)
+    registering = _REGISTERING_MODULES.get(name.partition("/")[0])
+    if registering:
+        _import_module(env, registering)
+    if name in gym.registry:
+        return gym.registry[name]
+    installed = installed_entry_points()
+    if name in installed:
+        return _from_object(_load_entry_point(installed[name]), name, name)
+    raise UnknownEnvironment(env, [*gym.registry, *installed])
+
+
+@functools.cache
+def installed_entry_points() -> dict[str, EntryPoint]:
+    """The environments that installed packages name, by name; nothing is imported."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _load_entry_point(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        package = point.dist.name if point.dist is not None else "?"
+        raise InputError(
+            f"{point.name}: the entry point {point.value!r} of package {package!r} cannot be loaded ({error})"
+        ) from error
+
+
+def _import_module(env_id: str, module: str) -> ModuleType:
+    _search_first(Path.cwd())
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"{env_id}: {dependency_advice(error)}") from error
+
+
+def _load_file(env_id: str, file: str) -> ModuleType:
+    """The module that ``file`` is; run once per process, under a name that clashes with nothing."""
+    path = Path(file).absolute()
+    if not path.is_file():
+        raise InputError(f"{env_id}: there is no file {file}")
+    name = f"_gail_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    _search_first(path.parent)  # as where Python runs the file as a script
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, ImportError):
+            raise InputError(f"{env_id}: {dependency_advice(error)}") from error
+        if isinstance(error, SyntaxError):
+            raise InputError(f"{file}, line {error.lineno}: {error.msg}") from error
+        raise
+    return module
+
+
+def _search_first(folder: Path) -> None:
+    """Let modules of ``folder`` be imported, here and in worker processes, which get the same search path."""
+    if str(folder) not in (path or os.getcwd() for path in sys.path):
+        sys.path.insert(0, str(folder))
+
+
+def _from_module(module: ModuleType, env_id: str, name: str, portable: str) -> Resolved:
+    if name in gym.registry:
+        registered = gym.registry[name]
+        fields = {field: getattr(registered, field) for field in _SPEC_FIELDS}
+        return CustomSpec(**fields, text=env_id, portable=portable)
+    found = getattr(module, name, None)
+    if callable(found):
+        return _from_object(found, env_id, portable)
+    file = getattr(module, "__file__", None)
+    candidates = _candidates(module)
+    close = difflib.get_close_matches(name, candidates, n=3) or candidates[:8]
+    has = f"it has {', '.join(close)}" if close else "it has no class or function"
+    raise InputError(f"{env_id}: {file} neither registers {name!r} nor has such a class or function; {has}")
+
+
+_SPEC_FIELDS = (
+    "id", "entry_point", "reward_threshold", "nondeterministic", "max_episode_steps", "order_enforce",
+    "disable_env_checker", "kwargs", "additional_wrappers", "vector_entry_point",
+)  # fmt: skip
+
+
+def _candidates(module: ModuleType) -> list[str]:
+    """Public classes and functions that ``module`` defines itself."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and inspect.isroutine(value) | inspect.isclass(value)
+        if getattr(value, "__module__", None) == module.__name__
+    ]
+
+
+def _from_object(found: Any, text: str, portable: str | None) -> Resolved:
+    if not callable(found):
+        raise InputError(f"{text}: is a {type(found).__name__}, expected a class or function that makes an environment")
+    parameters = _parameters(found)
+    if "num_envs" in parameters:
+        return Batch(text, found, takes_device="device" in parameters)
+    # Gymnasium wants a name of its own form; people see `text`.
+    plain = re.sub(r"[^\w.-]+", "-", _name_of(found)).strip("-") or "Custom"
+    return CustomSpec(f"{plain}-v0", found, text=text, portable=portable)
+
+
+def _parameters(found: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(found).parameters)
+    except (TypeError, ValueError):  # some builtins have none
+        return []
+
+
+def _name_of(found: Any) -> str:
+    return str(getattr(found, "__qualname__", type(found).__qualname__))
+
+
+def dependency_advice(error: BaseException) -> str:
+    """What is missing and the command that installs it, from an import error."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        name = getattr(cause, "name", None)
+        if isinstance(cause, ModuleNotFoundError) and name:
+            extra = _EXTRAS.get(name.partition(".")[0])
+            package = f"'gymnasium[{extra}]'" if extra else name.partition(".")[0]
+            return f"package {name!r} is missing; install it with: pip install {package}"
+        cause = cause.__cause__ or cause.__context__
+    return text
