@@ -3,12 +3,23 @@
 from gail.agents.collect import collect_demos
 from gail.agents.evaluate import Evaluation, evaluate, evaluate_policy, random_return
 from gail.agents.expert import ExpertConfig, train_expert
-from gail.agents.policy import MLPPolicy, Policy, PolicyOutput, RandomPolicy, load_policy, save_policy
+from gail.agents.policy import (
+    ActorCritic,
+    MLPPolicy,
+    PixelPolicy,
+    Policy,
+    PolicyOutput,
+    RandomPolicy,
+    load_policy,
+    save_policy,
+)
 
 __all__ = [
+    "ActorCritic",
     "Evaluation",
     "ExpertConfig",
     "MLPPolicy",
+    "PixelPolicy",
     "Policy",
     "PolicyOutput",
     "RandomPolicy",

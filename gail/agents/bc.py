@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gail.agents.policy import MLPPolicy, save_policy
+from gail.agents.policy import ActorCritic, save_policy
 from gail.core.config import require
 from gail.core.engine import Turn
 from gail.core.losses import Metrics
+from gail.core.pixels import PixelConfig
 from gail.core.player import Player
 from gail.demos.types import Transitions
 
@@ -37,6 +38,8 @@ class BCConfig:
     """Widths of the policy's hidden layers."""
     log_std_floor: float = -3.0
     """Lower bound of the log standard deviation (continuous actions): a likelihood without one has no maximum."""
+    pixels: PixelConfig = field(default_factory=PixelConfig)
+    """How the policy looks at images."""
 
     def __post_init__(self) -> None:
         require("bc", self, at_least={"steps": 1, "batch_size": 1, "hidden": 1})
@@ -50,7 +53,7 @@ class BehaviourCloning:
 
     def __init__(
         self,
-        policy: MLPPolicy,
+        policy: ActorCritic,
         expert: Transitions,
         config: BCConfig,
         generator: torch.Generator,
@@ -60,9 +63,8 @@ class BehaviourCloning:
     ) -> None:
         self.policy, self.config, self.generator = policy, config, generator
         self.env_id, self.env_kwargs = env_id, env_kwargs
-        rows = policy.encoder(expert.obs)
-        policy.normalizer.update(rows)
-        self.features = policy.normalizer(rows).detach()
+        policy.update_normalizer(expert.obs)
+        self.features = policy.features(expert.obs).detach()
         self.samples = policy.head.from_action(expert.actions)
         self.steps = 0
         self.players: Mapping[str, Player] = {
@@ -77,7 +79,7 @@ class BehaviourCloning:
         }
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Metrics]:
-        """Negative log-likelihood of the samples ``[B, k]`` given features ``[B, D]``."""
+        """Negative log-likelihood of the samples ``[B, k]`` given features ``[B, ...]``."""
         features, samples = batch
         log_prob, _ = self.policy.head.log_prob_entropy(self.policy.action_params(features), samples)
         likelihood = log_prob.mean()

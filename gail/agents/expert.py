@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gail.agents.evaluate import evaluate_in, random_return
-from gail.agents.policy import MLPPolicy, new_policy, save_policy
+from gail.agents.policy import ActorCritic, new_policy, save_policy
 from gail.agents.ppo import PPO, PPOConfig
 from gail.agents.rollout import Collector
 from gail.agents.summary import run_summary
@@ -42,6 +42,8 @@ class ExpertConfig:
     """Threads of each tensor operation on the processor."""
     evaluation_episodes: int = 50
     """Episodes with deterministic actions after training."""
+    clip_rewards: bool = False
+    """Learn from the sign of each reward (Mnih et al. 2015); returns are always those of the true reward."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     """The learner's hyperparameters."""
 
@@ -71,19 +73,34 @@ _RECIPES: dict[str, ExpertConfig] = {
     ),
 }
 
+_ATARI = ExpertConfig(
+    steps=3_000_000,
+    num_envs=8,
+    evaluation_episodes=30,
+    clip_rewards=True,
+    ppo=PPOConfig(horizon=128, learning_rate=4e-4, epochs=4, minibatch_size=128, clip=0.1, entropy_coef=0.01),
+)
+
 
 def expert_recipe(env_id: str) -> ExpertConfig:
-    """The settings for an environment; those without one of their own share the default."""
-    return _RECIPES.get(env_id, ExpertConfig())
+    """The settings for an environment; those without one of their own share the default (Atari: one for all games)."""
+    return _RECIPES.get(env_id, _ATARI if env_id.startswith("ALE/") else ExpertConfig())
 
 
 class TrueReward:
     """The game of plain PPO: one player, paid by the environment."""
 
     def __init__(
-        self, env: VecEnv, config: PPOConfig, *, policy: MLPPolicy, seed: int, generators: Mapping[str, torch.Generator]
+        self,
+        env: VecEnv,
+        config: PPOConfig,
+        *,
+        policy: ActorCritic,
+        seed: int,
+        generators: Mapping[str, torch.Generator],
+        clip_rewards: bool = False,
     ) -> None:
-        self.env, self.policy = env, policy
+        self.env, self.policy, self.clip_rewards = env, policy, clip_rewards
         self.ppo = PPO(policy, config, generators["shuffle"])
         self.players: Mapping[str, Player] = {"policy": self.ppo.player}
         self.collector = Collector(env, horizon=config.horizon, seed=seed, generator=generators["actions"])
@@ -97,7 +114,7 @@ class TrueReward:
     def round(self) -> Iterator[Turn]:
         """One rollout and the policy's turns on it."""
         rollout = self.collector.collect(self.policy)
-        yield from self.ppo.turns(rollout, rollout.rewards)
+        yield from self.ppo.turns(rollout, rollout.rewards.sign() if self.clip_rewards else rollout.rewards)
         self.steps += rollout.rewards.numel()
 
     def round_metrics(self) -> dict[str, float]:
@@ -127,7 +144,7 @@ class TrueReward:
 class ExpertResult:
     """What training an expert gave."""
 
-    policy: MLPPolicy
+    policy: ActorCritic
     summary: dict[str, Any]
 
 
@@ -166,7 +183,14 @@ def train_expert(
             open_run(out, {"run": run, "config": config}, resume=resume)
         generators = {name: make_generator(seed, name, device) for name in ("actions", "shuffle")}
         policy = new_policy(env, seed, **config.ppo.network)
-        game = TrueReward(env, config.ppo, policy=policy, seed=derive_seed(seed, "environment"), generators=generators)
+        game = TrueReward(
+            env,
+            config.ppo,
+            policy=policy,
+            seed=derive_seed(seed, "environment"),
+            generators=generators,
+            clip_rewards=config.clip_rewards,
+        )
         seconds = train(
             game,
             total_steps=config.steps,

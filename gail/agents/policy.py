@@ -1,11 +1,11 @@
-"""Who plays: the policy contract, the MLP actor-critic, random play, and policy files."""
+"""Who plays: the policy contract, the actor-critics for vectors and for images, random play, and policy files."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import gymnasium as gym
 import numpy as np
@@ -13,12 +13,14 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gail.agents.heads import make_head
+from gail.agents.heads import Head, make_head
 from gail.core.checkpoint import load_tree, save_tree
 from gail.core.errors import InputError
 from gail.core.networks import Activation, Normalizer, hidden_layers, mlp
+from gail.core.pixels import PixelConfig, PixelTrunk, TrunkName, channels_last
+from gail.core.precision import Precision
 from gail.core.random import seeded_initialization
-from gail.envs.spaces import SUPPORTED, SpaceEncoder, categories, space_from_json, space_to_json
+from gail.envs.spaces import SUPPORTED, SpaceEncoder, categories, is_image, space_from_json, space_to_json
 from gail.envs.vec import VecEnv
 
 RecurrentState = Any
@@ -61,53 +63,46 @@ class Policy(Protocol):
         """Choose actions for observations ``[N, ...]``."""
 
 
-class MLPPolicy(nn.Module):
-    """Actor and critic over normalized observations: separate networks, or two heads on one.
+class ActorCritic(nn.Module):
+    """An actor and a critic on hidden features; what they see is up to the subclass.
 
-    Args:
-        observation_space: Box, Discrete or MultiDiscrete.
-        action_space: Box, Discrete or MultiDiscrete.
-        hidden: widths of the hidden layers (of each network, where they are separate).
-        activation: between the layers.
-        shared: whether actor and critic share their hidden layers. That halves the work of a gradient step; separate
-            networks are the safer choice where values are hard to fit (Andrychowicz et al. 2021, section 3.2).
+    Subclasses set ``kind``, ``head``, ``trunk``, ``actor`` and ``critic``.
     """
 
-    def __init__(
-        self,
-        observation_space: gym.Space,
-        action_space: gym.Space,
-        *,
-        hidden: tuple[int, ...] = (64, 64),
-        activation: Activation = "tanh",
-        shared: bool = False,
-    ) -> None:
+    kind: ClassVar[str]
+    """What policy files call it."""
+    head: Head
+    trunk: nn.Module
+    actor: nn.Sequential
+    critic: nn.Sequential
+
+    def __init__(self, observation_space: gym.Space, action_space: gym.Space) -> None:
         super().__init__()
         self.observation_space, self.action_space = observation_space, action_space
-        self.hidden, self.activation, self.shared = tuple(hidden), activation, shared
-        self.encoder = SpaceEncoder(observation_space)
-        self.normalizer = Normalizer(self.encoder.size)
         self.head = make_head(action_space)
-        self.trunk = hidden_layers(self.encoder.size, hidden, activation) if shared else nn.Identity()
-        inputs, own = (hidden[-1], ()) if shared else (self.encoder.size, hidden)
-        # The last layer starts near zero: a uniform policy, means at the centre of the bounds.
-        self.actor = mlp(inputs, own, self.head.size, activation=activation, output_gain=0.01)
-        self.critic = mlp(inputs, own, 1, activation=activation)
+
+    def config(self) -> dict[str, Any]:
+        """The keywords that build it again, as JSON values."""
+        raise NotImplementedError
+
+    def features(self, obs: Tensor) -> Tensor:
+        """Observations ``[B, ...]`` as the trunk takes them; computed once per rollout."""
+        raise NotImplementedError
+
+    def update_normalizer(self, obs: Tensor, mask: Tensor | None = None) -> None:
+        """Merge ``obs`` ``[B, ...]``, of which ``mask`` ``[B]`` (all, where None) count, into running statistics."""
+        raise NotImplementedError
 
     def initial_state(self, n: int) -> RecurrentState:
         """No state: the policy sees one observation at a time."""
         return None
 
-    def features(self, obs: Tensor) -> Tensor:
-        """Encoded and normalized observations ``[B, D]``, the input of both networks."""
-        return self.normalizer(self.encoder(obs))
-
     def action_params(self, features: Tensor) -> Tensor:
-        """Parameters ``[B, head.size]`` of the action distribution for encoded observations ``[B, D]``."""
+        """Parameters ``[B, head.size]`` of the action distribution for the result of :meth:`features`."""
         return self.actor(self.trunk(features))
 
     def values(self, features: Tensor) -> Tensor:
-        """Critic outputs ``[B]`` for encoded observations ``[B, D]``, in the critic's own scale."""
+        """Critic outputs ``[B]`` for the result of :meth:`features`, in the critic's own scale."""
         return self.critic(self.trunk(features)).squeeze(-1)
 
     @torch.no_grad()
@@ -133,6 +128,94 @@ class MLPPolicy(nn.Module):
     def evaluate(self, obs: Tensor, actions: Tensor, state: RecurrentState = None) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probability, entropy and value, each ``[B]``, of ``actions`` ``[B, ...]`` in ``obs`` ``[B, ...]``."""
         return self.evaluate_features(self.features(obs), self.head.from_action(actions))
+
+
+class MLPPolicy(ActorCritic):
+    """Actor and critic over normalized observations: separate networks, or two heads on one.
+
+    Args:
+        observation_space: Box, Discrete or MultiDiscrete.
+        action_space: Box, Discrete or MultiDiscrete.
+        hidden: widths of the hidden layers (of each network, where they are separate).
+        activation: between the layers.
+        shared: whether actor and critic share their hidden layers. That halves the work of a gradient step; separate
+            networks are the safer choice where values are hard to fit (Andrychowicz et al. 2021, section 3.2).
+    """
+
+    kind = "mlp"
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        *,
+        hidden: tuple[int, ...] = (64, 64),
+        activation: Activation = "tanh",
+        shared: bool = False,
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        self.hidden, self.activation, self.shared = tuple(hidden), activation, shared
+        self.encoder = SpaceEncoder(observation_space)
+        self.normalizer = Normalizer(self.encoder.size)
+        self.trunk = hidden_layers(self.encoder.size, hidden, activation) if shared else nn.Identity()
+        inputs, own = (hidden[-1], ()) if shared else (self.encoder.size, hidden)
+        # The last layer starts near zero: a uniform policy, means at the centre of the bounds.
+        self.actor = mlp(inputs, own, self.head.size, activation=activation, output_gain=0.01)
+        self.critic = mlp(inputs, own, 1, activation=activation)
+
+    def config(self) -> dict[str, Any]:
+        """See :meth:`ActorCritic.config`."""
+        return {"hidden": list(self.hidden), "activation": self.activation, "shared": self.shared}
+
+    def features(self, obs: Tensor) -> Tensor:
+        """Encoded and normalized observations ``[B, D]``."""
+        return self.normalizer(self.encoder(obs))
+
+    def update_normalizer(self, obs: Tensor, mask: Tensor | None = None) -> None:
+        """See :meth:`ActorCritic.update_normalizer`."""
+        self.normalizer.update(self.encoder(obs), mask)
+
+
+class PixelPolicy(ActorCritic):
+    """Actor and critic as two heads on one convolutional trunk, for images.
+
+    Args:
+        observation_space: Box of bytes in three dimensions, channels first or last.
+        action_space: Box, Discrete or MultiDiscrete.
+        trunk: the convolutional network, see :class:`gail.core.pixels.PixelConfig`.
+        precision: its arithmetic, likewise.
+
+    Raises:
+        InputError: where the images are too small for the trunk.
+    """
+
+    kind = "pixels"
+
+    def __init__(
+        self,
+        observation_space: gym.spaces.Box,
+        action_space: gym.Space,
+        *,
+        trunk: TrunkName = "nature",
+        precision: Precision = "auto",
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        self.pixels = PixelConfig(trunk, precision)
+        network = PixelTrunk(observation_space.shape, self.pixels)
+        self.trunk = network
+        self.actor = mlp(network.size, (), self.head.size, output_gain=0.01)
+        self.critic = mlp(network.size, (), 1)
+
+    def config(self) -> dict[str, Any]:
+        """See :meth:`ActorCritic.config`."""
+        return asdict(self.pixels)
+
+    def features(self, obs: Tensor) -> Tensor:
+        """Images as bytes ``[B, H, W, C]``: they become numbers in the minibatch, inside the trunk."""
+        return channels_last(obs)
+
+    def update_normalizer(self, obs: Tensor, mask: Tensor | None = None) -> None:
+        """Nothing to update: bytes have a fixed scale."""
 
 
 class RandomPolicy:
@@ -172,24 +255,42 @@ class RandomPolicy:
         return PolicyOutput(action, action.reshape(n, -1))
 
 
-def new_policy(env: VecEnv, seed: int, **options: Any) -> MLPPolicy:
-    """A fresh policy for ``env``, on its device, initialized from ``seed`` alone; ``options`` as of MLPPolicy."""
+def new_policy(env: VecEnv, seed: int, *, pixels: PixelConfig | None = None, **options: Any) -> MLPPolicy | PixelPolicy:
+    """A fresh policy for ``env``, on its device, initialized from ``seed`` alone.
+
+    Args:
+        env: images get a :class:`PixelPolicy`, everything else an :class:`MLPPolicy`.
+        seed: of the initial weights.
+        pixels: how a policy for images looks at them.
+        **options: keywords of MLPPolicy; images do not need them.
+
+    Raises:
+        InputError: where the spaces are not supported.
+    """
+    space = env.observation_space
+    policy: MLPPolicy | PixelPolicy
     with seeded_initialization(seed, "policy"):
-        policy = MLPPolicy(env.observation_space, env.action_space, **options)
+        if is_image(space):
+            policy = PixelPolicy(space, env.action_space, **asdict(pixels or PixelConfig()))
+        else:
+            policy = MLPPolicy(space, env.action_space, **options)
     return policy.to(env.device)
 
 
-def save_policy(policy: MLPPolicy, path: str | Path, *, env_id: str, env_kwargs: dict[str, Any]) -> None:
+_KINDS: dict[str, type[MLPPolicy] | type[PixelPolicy]] = {kind.kind: kind for kind in (MLPPolicy, PixelPolicy)}
+
+
+def save_policy(policy: ActorCritic, path: str | Path, *, env_id: str, env_kwargs: dict[str, Any]) -> None:
     """Write ``policy`` with what is needed to build it again, as safetensors."""
     save_tree(
         path,
         {
-            "policy": "mlp",
+            "policy": policy.kind,
             "env_id": env_id,
             "env_kwargs": env_kwargs,
             "observation_space": space_to_json(policy.observation_space),
             "action_space": space_to_json(policy.action_space),
-            "config": {"hidden": list(policy.hidden), "activation": policy.activation, "shared": policy.shared},
+            "config": policy.config(),
             "module": dict(policy.state_dict()),
         },
     )
@@ -199,7 +300,7 @@ def save_policy(policy: MLPPolicy, path: str | Path, *, env_id: str, env_kwargs:
 class LoadedPolicy:
     """A policy from a file, with the environment that it was trained in."""
 
-    policy: MLPPolicy
+    policy: MLPPolicy | PixelPolicy
     env_id: str
     env_kwargs: dict[str, Any]
 
@@ -217,12 +318,12 @@ def load_policy(path: str | Path, device: torch.device | str = "cpu") -> LoadedP
         raise InputError(f"{path}: holds several seeds; choose one of {', '.join(seeds)}")
     tree = load_tree(file, device)
     try:
-        if tree["policy"] != "mlp":
-            raise InputError(f"{file}: policy kind {tree['policy']!r} is unknown; expected 'mlp'")
-        config = {k: v for k, v in tree["config"].items() if k in inspect.signature(MLPPolicy).parameters}
-        policy = MLPPolicy(
-            space_from_json(tree["observation_space"]), space_from_json(tree["action_space"]), **config
-        ).to(device)
+        kind = _KINDS.get(tree["policy"])
+        if kind is None:
+            raise InputError(f"{file}: policy kind {tree['policy']!r} is unknown; expected one of {', '.join(_KINDS)}")
+        config = {k: v for k, v in tree["config"].items() if k in inspect.signature(kind).parameters}
+        observed, acted = space_from_json(tree["observation_space"]), space_from_json(tree["action_space"])
+        policy = kind(cast(Any, observed), acted, **config).to(device)
         policy.load_state_dict(tree["module"])
         return LoadedPolicy(policy, tree["env_id"], tree["env_kwargs"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:

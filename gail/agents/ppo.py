@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gail.agents.gae import advantages
-from gail.agents.policy import MLPPolicy
+from gail.agents.policy import ActorCritic
 from gail.agents.rollout import Rollout
 from gail.core.config import require
 from gail.core.engine import Turn
 from gail.core.errors import InputError
 from gail.core.losses import Metrics
 from gail.core.networks import Activation
+from gail.core.pixels import PixelConfig
 from gail.core.player import Player
 
 
@@ -52,6 +53,8 @@ class PPOConfig:
     """Between the layers."""
     shared: bool = False
     """Whether policy and value function share their hidden layers."""
+    pixels: PixelConfig = field(default_factory=PixelConfig)
+    """How they look at images."""
 
     def __post_init__(self) -> None:
         require("ppo", self, at_least={"horizon": 1, "epochs": 1, "minibatch_size": 1, "hidden": 1})
@@ -62,7 +65,7 @@ class PPOConfig:
     @property
     def network(self) -> dict[str, Any]:
         """The part that shapes the policy."""
-        return {"hidden": self.hidden, "activation": self.activation, "shared": self.shared}
+        return {"hidden": self.hidden, "activation": self.activation, "shared": self.shared, "pixels": self.pixels}
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class PPOBatch:
     """One minibatch of B rows."""
 
     features: Tensor
-    """``[B, D]``: encoded, normalized observations."""
+    """``[B, ...]``: observations as the policy's trunk takes them."""
     samples: Tensor
     """``[B, k]``: what the policy drew."""
     log_prob: Tensor
@@ -93,7 +96,7 @@ class ValueScale:
 
     _RATE = 0.2
 
-    def __init__(self, policy: MLPPolicy) -> None:
+    def __init__(self, policy: ActorCritic) -> None:
         layer = policy.critic[-1]
         assert isinstance(layer, nn.Linear)
         self.layer, device = layer, layer.weight.device
@@ -146,7 +149,7 @@ class PPO:
         generator: shuffles the rows; on the policy's device.
     """
 
-    def __init__(self, policy: MLPPolicy, config: PPOConfig, generator: torch.Generator) -> None:
+    def __init__(self, policy: ActorCritic, config: PPOConfig, generator: torch.Generator) -> None:
         self.policy, self.config, self.generator = policy, config, generator
         self.scale = ValueScale(policy)
         # Of the surrogate (maximized), the value error and the entropy bonus.
@@ -229,7 +232,7 @@ class PPO:
                 minibatch = PPOBatch(*parts)
                 yield Turn("policy", minibatch, minibatch.weight.sum())
         # Only now: within a round the policy that is trained must be the one that acted.
-        policy.normalizer.update(policy.encoder(rollout.obs.flatten(0, 1)), weight.flatten())
+        policy.update_normalizer(rollout.obs.flatten(0, 1), weight.flatten())
 
     def state_dict(self) -> dict[str, Any]:
         """What the player does not hold: the value scale and the shuffling."""

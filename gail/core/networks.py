@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ def mlp(
     """
     widths = [inputs, *hidden]
     return nn.Sequential(
-        *hidden_layers(inputs, hidden, activation), _orthogonal(nn.Linear(widths[-1], outputs), output_gain)
+        *hidden_layers(inputs, hidden, activation), orthogonal(nn.Linear(widths[-1], outputs), output_gain)
     )
 
 
@@ -37,12 +37,17 @@ def hidden_layers(inputs: int, hidden: Sequence[int], activation: Activation) ->
     """Only the hidden layers of such a network, ``[B, inputs] -> [B, hidden[-1]]``."""
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise([inputs, *hidden]):
-        layers += [_orthogonal(nn.Linear(before, after), math.sqrt(2.0)), _ACTIVATIONS[activation]()]
+        layers += [orthogonal(nn.Linear(before, after), math.sqrt(2.0)), _ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)
 
 
-def _orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+def orthogonal(layer: Layer, gain: float) -> Layer:
+    """``layer`` with orthogonal weights (scaled by ``gain``) and zero biases (Saxe et al. 2014)."""
     nn.init.orthogonal_(layer.weight, gain)
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import gymnasium as gym
 import numpy as np
@@ -20,6 +20,11 @@ def categories(space: spaces.Discrete | spaces.MultiDiscrete) -> tuple[list[int]
     if isinstance(space, spaces.Discrete):
         return [int(space.n)], [int(space.start)]
     return [int(n) for n in space.nvec.reshape(-1)], [int(s) for s in space.start.reshape(-1)]
+
+
+def is_image(space: gym.Space) -> TypeGuard[spaces.Box]:
+    """Whether elements are images: bytes in three dimensions, channels first or last."""
+    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
 
 class SpaceEncoder(nn.Module):
@@ -73,12 +78,23 @@ def space_to_json(space: gym.Space) -> dict[str, Any]:
         # repr keeps infinities readable in strict JSON.
         return {
             "type": "Box",
-            "low": [repr(float(v)) for v in space.low.reshape(-1)],
-            "high": [repr(float(v)) for v in space.high.reshape(-1)],
+            "low": _bound_to_json(space.low),
+            "high": _bound_to_json(space.high),
             "shape": list(space.shape),
             "dtype": str(space.dtype),
         }
     raise InputError(f"space {space} is not supported; supported are {SUPPORTED}")
+
+
+def _bound_to_json(bound: np.ndarray) -> list[str]:
+    """One number where all are equal: an image would otherwise be described by its own size in text."""
+    values = bound.reshape(-1)
+    return [repr(float(v)) for v in (values[:1] if (values == values[:1]).all() else values)]
+
+
+def _bound_from_json(texts: list[str], shape: list[int], dtype: np.dtype) -> np.ndarray:
+    values = np.asarray([float(v) for v in texts]).astype(dtype)
+    return np.full(shape, values[0]) if len(values) == 1 else values.reshape(shape)
 
 
 def space_from_json(data: dict[str, Any]) -> gym.Space:
@@ -90,8 +106,7 @@ def space_from_json(data: dict[str, Any]) -> gym.Space:
         return spaces.MultiDiscrete(np.asarray(data["nvec"]), start=np.asarray(data["start"]))
     if kind == "Box":
         dtype = np.dtype(data["dtype"])
-        low = np.asarray([float(v) for v in data["low"]]).astype(dtype).reshape(data["shape"])
-        high = np.asarray([float(v) for v in data["high"]]).astype(dtype).reshape(data["shape"])
+        low, high = (_bound_from_json(data[name], data["shape"], dtype) for name in ("low", "high"))
         return spaces.Box(low, high, tuple(data["shape"]), dtype.type)
     raise InputError(f"space type {kind!r} is unknown; expected one of {SUPPORTED}")
 

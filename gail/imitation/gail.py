@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gail.agents.policy import MLPPolicy, save_policy
+from gail.agents.policy import ActorCritic, save_policy
 from gail.agents.ppo import PPO, PPOConfig
 from gail.agents.rollout import Collector, Rollout
 from gail.core.config import require
@@ -98,7 +98,7 @@ class GAIL:
         expert: Transitions,
         config: GAILConfig,
         *,
-        policy: MLPPolicy,
+        policy: ActorCritic,
         seed: int,
         generators: Mapping[str, torch.Generator],
     ) -> None:

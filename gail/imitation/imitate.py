@@ -15,7 +15,7 @@ import torch
 from gail.agents.bc import BehaviourCloning
 from gail.agents.collect import collect_demos
 from gail.agents.evaluate import Evaluation, evaluate_in, random_return
-from gail.agents.policy import MLPPolicy, RandomPolicy, new_policy
+from gail.agents.policy import ActorCritic, RandomPolicy, new_policy
 from gail.agents.summary import run_summary
 from gail.core.device import resolve_device, use_threads
 from gail.core.engine import Game, train
@@ -48,7 +48,7 @@ class SeedResult:
     """One seed's outcome."""
 
     seed: int
-    policy: MLPPolicy
+    policy: ActorCritic
     evaluation: Evaluation
     summary: dict[str, Any]
     directory: Path | None
@@ -63,7 +63,7 @@ class ImitationResult:
     """The single seed's summary, or the aggregate of several."""
 
     @property
-    def policy(self) -> MLPPolicy:
+    def policy(self) -> ActorCritic:
         """The first seed's policy."""
         return self.seeds[0].policy
 
@@ -243,7 +243,7 @@ def _run_seed(
 
 def _gail(
     env: VecEnv, demos: Demonstrations, expert: Transitions, config: ImitationConfig, seed: int
-) -> tuple[Game, MLPPolicy, int]:
+) -> tuple[Game, ActorCritic, int]:
     policy = new_policy(env, seed, **config.gail.ppo.network)
     generators = {name: make_generator(seed, name, env.device) for name in ("actions", "shuffle", "judge")}
     own = derive_seed(seed, "environment")
@@ -253,8 +253,8 @@ def _gail(
 
 def _behaviour_cloning(
     env: VecEnv, demos: Demonstrations, expert: Transitions, config: ImitationConfig, seed: int
-) -> tuple[Game, MLPPolicy, int]:
-    policy = new_policy(env, seed, hidden=config.bc.hidden)
+) -> tuple[Game, ActorCritic, int]:
+    policy = new_policy(env, seed, hidden=config.bc.hidden, pixels=config.bc.pixels)
     generator = make_generator(seed, "shuffle", env.device)
     game = BehaviourCloning(policy, expert, config.bc, generator, env_id=env.env_id, env_kwargs=env.env_kwargs)
     return game, policy, config.bc.steps

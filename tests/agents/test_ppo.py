@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import gymnasium as gym
 import pytest
 import torch
 
+from gail.agents.expert import TrueReward
 from gail.agents.policy import MLPPolicy
 from gail.agents.ppo import PPO, PPOConfig, ValueScale
 from gail.agents.rollout import Rollout
 from gail.core.random import seeded_initialization
+from gail.envs.cartpole import CartPole
+from gail.envs.vec import Step
 
 OBS, ACT = gym.spaces.Box(-10.0, 10.0, (3,)), gym.spaces.Discrete(2)
 
@@ -95,3 +101,27 @@ def test_a_moving_value_scale_keeps_the_unscaled_predictions() -> None:
         assert torch.allclose(scale.unscale(policy.critic(features)), before, atol=1e-3)
     targets = scale.scale(torch.randn(2000, 1) * 1000 + 1000)
     assert abs(float(targets.mean())) < 1.0 and float(targets.std()) < 3.0
+
+
+def test_clipped_rewards_teach_by_their_sign_while_returns_stay_true() -> None:
+    metrics = {}
+    for scale in (1.0, 7.0):
+        for clip in (True, False):
+            env = CartPole(4, "cpu")
+            paid = env.step
+
+            def step(actions: torch.Tensor, paid: Any = paid, scale: float = scale) -> Step:
+                result = paid(actions)
+                return replace(result, reward=result.reward * scale)
+
+            env.step = step  # type: ignore[method-assign]
+            with seeded_initialization(0, "policy"):
+                policy = MLPPolicy(env.observation_space, env.action_space, hidden=(8,))
+            generators = {name: torch.Generator().manual_seed(0) for name in ("actions", "shuffle")}
+            config = PPOConfig(horizon=64, epochs=1, minibatch_size=64)
+            game = TrueReward(env, config, policy=policy, seed=0, generators=generators, clip_rewards=clip)
+            for turn in game.round():
+                game.players["policy"].step(turn.batch, turn.rows)
+            metrics[scale, clip] = (game.ppo.scale.mean.item(), game.round_metrics()["return_mean"])
+    assert metrics[7.0, True][0] == metrics[1.0, True][0] == metrics[1.0, False][0] < metrics[7.0, False][0]
+    assert metrics[7.0, True][1] == pytest.approx(7.0 * metrics[1.0, True][1])

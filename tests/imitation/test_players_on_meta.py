@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from gail.agents.bc import BCConfig, BehaviourCloning
-from gail.agents.policy import MLPPolicy
+from gail.agents.policy import MLPPolicy, PixelPolicy
 from gail.agents.ppo import PPO, PPOBatch, PPOConfig
 from gail.core.losses import bce_loss, with_gradient_penalty
 from gail.core.player import Player
@@ -36,6 +37,14 @@ def ppo(space: gym.Space, device: str) -> tuple[Player, Any]:
     return player, PPOBatch(torch.randn(B, 3, device=device), sample, *columns)
 
 
+def ppo_on_images(space: gym.Space, device: str) -> tuple[Player, Any]:
+    policy = PixelPolicy(gym.spaces.Box(0, 255, (1, 36, 36), np.uint8), space).to(device)
+    player = PPO(policy, PPOConfig(), torch.Generator()).player
+    sample = policy.head.sample(torch.randn(B, policy.head.size, device=device), None).detach()
+    images = torch.zeros((B, 36, 36, 1), dtype=torch.uint8, device=device)
+    return player, PPOBatch(images, sample, *(torch.rand(B, device=device) for _ in range(4)))
+
+
 def discriminator(space: gym.Space, device: str) -> tuple[Player, Any]:
     network = Discriminator(OBS, space, hidden=(4,), use_next_obs=True).to(device)
     penalized = with_gradient_penalty(bce_loss, 1.0)
@@ -54,7 +63,7 @@ def cloning(space: gym.Space, device: str) -> tuple[Player, Any]:
 
 
 @pytest.mark.parametrize("space", ACTIONS.values(), ids=ACTIONS.keys())
-@pytest.mark.parametrize("build", [ppo, discriminator, cloning])
+@pytest.mark.parametrize("build", [ppo, ppo_on_images, discriminator, cloning])
 def test_the_training_step_needs_no_read_back(build: Callable[..., tuple[Player, Any]], space: gym.Space) -> None:
     player, batch = build(space, "meta")
     player.step(batch, 8.0)
@@ -63,7 +72,7 @@ def test_the_training_step_needs_no_read_back(build: Callable[..., tuple[Player,
 
 
 @pytest.mark.parametrize("space", ACTIONS.values(), ids=ACTIONS.keys())
-@pytest.mark.parametrize("build", [ppo, discriminator, cloning])
+@pytest.mark.parametrize("build", [ppo, ppo_on_images, discriminator, cloning])
 def test_the_training_step_copies_and_draws_nothing(
     build: Callable[..., tuple[Player, Any]], space: gym.Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
