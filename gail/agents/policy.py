@@ -20,7 +20,16 @@ from gail.core.networks import Activation, Normalizer, hidden_layers, mlp
 from gail.core.pixels import PixelConfig, PixelTrunk, TrunkName, channels_last
 from gail.core.precision import Precision
 from gail.core.random import seeded_initialization
-from gail.envs.spaces import SUPPORTED, SpaceEncoder, categories, is_image, space_from_json, space_to_json
+from gail.envs.spaces import (
+    SUPPORTED,
+    MaskedBox,
+    SpaceEncoder,
+    categories,
+    is_image,
+    legal_actions,
+    space_from_json,
+    space_to_json,
+)
 from gail.envs.vec import VecEnv
 
 RecurrentState = Any
@@ -97,13 +106,19 @@ class ActorCritic(nn.Module):
         """No state: the policy sees one observation at a time."""
         return None
 
+    def _hidden(self, features: Tensor) -> Tensor:
+        return self.trunk(features)
+
+    def _params(self, hidden: Tensor, features: Tensor) -> Tensor:
+        return self.actor(hidden)
+
     def action_params(self, features: Tensor) -> Tensor:
         """Parameters ``[B, head.size]`` of the action distribution for the result of :meth:`features`."""
-        return self.actor(self.trunk(features))
+        return self._params(self._hidden(features), features)
 
     def values(self, features: Tensor) -> Tensor:
         """Critic outputs ``[B]`` for the result of :meth:`features`, in the critic's own scale."""
-        return self.critic(self.trunk(features)).squeeze(-1)
+        return self.critic(self._hidden(features)).squeeze(-1)
 
     @torch.no_grad()
     def act(
@@ -121,8 +136,8 @@ class ActorCritic(nn.Module):
 
     def evaluate_features(self, features: Tensor, sample: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As :meth:`evaluate`, on the result of :meth:`features`."""
-        hidden = self.trunk(features)
-        log_prob, entropy = self.head.log_prob_entropy(self.actor(hidden), sample)
+        hidden = self._hidden(features)
+        log_prob, entropy = self.head.log_prob_entropy(self._params(hidden, features), sample)
         return log_prob, entropy, self.critic(hidden).squeeze(-1)
 
     def evaluate(self, obs: Tensor, actions: Tensor, state: RecurrentState = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -134,7 +149,7 @@ class MLPPolicy(ActorCritic):
     """Actor and critic over normalized observations: separate networks, or two heads on one.
 
     Args:
-        observation_space: Box, Discrete or MultiDiscrete.
+        observation_space: Box, Discrete or MultiDiscrete; a MaskedBox keeps illegal actions at probability zero.
         action_space: Box, Discrete or MultiDiscrete.
         hidden: widths of the hidden layers (of each network, where they are separate).
         activation: between the layers.
@@ -157,6 +172,7 @@ class MLPPolicy(ActorCritic):
         self.hidden, self.activation, self.shared = tuple(hidden), activation, shared
         self.encoder = SpaceEncoder(observation_space)
         self.normalizer = Normalizer(self.encoder.size)
+        self.mask_size = observation_space.mask_size if isinstance(observation_space, MaskedBox) else 0
         self.trunk = hidden_layers(self.encoder.size, hidden, activation) if shared else nn.Identity()
         inputs, own = (hidden[-1], ()) if shared else (self.encoder.size, hidden)
         # The last layer starts near zero: a uniform policy, means at the centre of the bounds.
@@ -168,8 +184,20 @@ class MLPPolicy(ActorCritic):
         return {"hidden": list(self.hidden), "activation": self.activation, "shared": self.shared}
 
     def features(self, obs: Tensor) -> Tensor:
-        """Encoded and normalized observations ``[B, D]``."""
-        return self.normalizer(self.encoder(obs))
+        """Encoded and normalized observations ``[B, D]``; an action mask follows them as it is."""
+        features = self.normalizer(self.encoder(obs))
+        legal = legal_actions(self.observation_space, obs)
+        return features if legal is None else torch.cat([features, legal.float()], dim=1)
+
+    def _hidden(self, features: Tensor) -> Tensor:
+        return self.trunk(features[:, : self.encoder.size] if self.mask_size else features)
+
+    def _params(self, hidden: Tensor, features: Tensor) -> Tensor:
+        params = self.actor(hidden)
+        if self.mask_size:
+            # Not -inf: the entropy would be 0 * -inf. exp(-1e8) is zero as well.
+            params = params.masked_fill(features[:, -self.mask_size :] == 0, -1e8)
+        return params
 
     def update_normalizer(self, obs: Tensor, mask: Tensor | None = None) -> None:
         """See :meth:`ActorCritic.update_normalizer`."""
@@ -219,7 +247,7 @@ class PixelPolicy(ActorCritic):
 
 
 class RandomPolicy:
-    """Uniform actions (Box without bounds: standard normal)."""
+    """Uniform actions, legal ones where the observation says which are (Box without bounds: standard normal)."""
 
     def __init__(self, observation_space: gym.Space, action_space: gym.Space) -> None:
         self.observation_space, self.action_space = observation_space, action_space
@@ -240,6 +268,12 @@ class RandomPolicy:
     ) -> PolicyOutput:
         """Draw actions; ``deterministic`` changes nothing."""
         space, n, device = self.action_space, obs.shape[0], obs.device
+        legal = legal_actions(self.observation_space, obs)
+        if legal is not None:
+            assert isinstance(space, spaces.Discrete)
+            race = torch.rand(legal.shape, device=device, generator=generator) + legal
+            action = race.argmax(dim=1) + int(space.start)
+            return PolicyOutput(action, action[:, None])
         if isinstance(space, spaces.Box):
             low = torch.from_numpy(np.asarray(space.low, np.float32)).to(device)
             high = torch.from_numpy(np.asarray(space.high, np.float32)).to(device)

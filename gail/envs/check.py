@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gail.core.errors import InputError
 from gail.envs.chunk import element_layout
+from gail.envs.spaces import legal_actions
 from gail.envs.vec import Step, VecEnv
 
 _SEED = 7
@@ -62,7 +63,7 @@ def check_vec_env(env: VecEnv, steps: int = 200, factory: Callable[[int], VecEnv
     Args:
         env: the environment; it is reset, stepped and loaded, not closed.
         steps: how many steps to play; more than the time limit, or ``time-limit`` shows nothing.
-        factory: makes the same environment with another ``num_envs``; where that independence is claimed.
+        factory: makes the same environment with another number of copies; where that independence is claimed.
 
     Returns:
         The findings, empty where the contract holds. A broken ``layout`` hides the other rules.
@@ -78,7 +79,7 @@ def check_vec_env(env: VecEnv, steps: int = 200, factory: Callable[[int], VecEnv
     _check_obs(found, env, "reset", first)
     if found.by_rule:
         return list(found.by_rule.values())
-    played = _play_and_check(found, env, actions)
+    played = _play_and_check(found, env, first, actions)
     if "layout" in found.by_rule:
         return list(found.by_rule.values())
     again = env.reset(_SEED)
@@ -104,13 +105,28 @@ def _random_actions(env: VecEnv, steps: int) -> Iterator[Tensor]:
         yield torch.from_numpy(rows).to(env.device)
 
 
-def _play_and_check(found: _Findings, env: VecEnv, actions: list[Tensor]) -> list[Step]:
-    """Play ``actions`` and check each step; returns copies of the steps."""
+def _legal(env: VecEnv, obs: Tensor, action: Tensor) -> Tensor:
+    """``action`` ``[N, ...]``, or the next legal one in rows where a mask forbids it."""
+    legal = legal_actions(env.observation_space, obs)
+    if legal is None:
+        return action
+    assert isinstance(env.action_space, spaces.Discrete)
+    start, count = int(env.action_space.start), legal.shape[1]
+    tried = (action[:, None] - start + torch.arange(count, device=action.device)) % count
+    return tried.gather(1, legal.gather(1, tried).int().argmax(dim=1, keepdim=True))[:, 0] + start
+
+
+def _play_and_check(found: _Findings, env: VecEnv, obs: Tensor, actions: list[Tensor]) -> list[Step]:
+    """Play ``actions`` from ``obs`` and check each step; returns copies of the steps.
+
+    Illegal actions are replaced in ``actions``.
+    """
     elapsed = torch.zeros(env.num_envs, dtype=torch.int64, device=env.device)
     previous: tuple[Step, Step] | None = None
     played: list[Step] = []
-    for index, action in enumerate(actions):
-        step = env.step(action)
+    for index, drawn in enumerate(actions):
+        actions[index] = _legal(env, obs, drawn)
+        step = env.step(actions[index])
         _check_layout(found, env, index, step)
         if "layout" in found.by_rule:
             return played
@@ -146,6 +162,7 @@ def _play_and_check(found: _Findings, env: VecEnv, actions: list[Tensor]) -> lis
             )
         elapsed = torch.where(ended, 0, elapsed)
         previous = step, _copy(step)
+        obs = previous[1].obs
         played.append(previous[1])
     return played
 
@@ -248,13 +265,17 @@ def _bad_leaf(tree: Any, path: str) -> str | None:
 
 
 def _check_num_envs(found: _Findings, env: VecEnv, factory: Callable[[int], VecEnv]) -> None:
-    count = env.num_envs
+    count = env.num_envs // env.rows_per_env
     smaller, larger = factory(count), factory(count + 1)
+    rows = smaller.num_envs
     try:
-        kept = [torch.equal(smaller.reset(_SEED), larger.reset(_SEED)[:count])]
-        for action in _random_actions(larger, 50):
-            a, b = _tensors(smaller.step(action[:count])), _tensors(larger.step(action))
-            kept.append(all(torch.equal(x, y[:count]) for x, y in zip(a, b, strict=True)))
+        obs = larger.reset(_SEED)
+        kept = [torch.equal(smaller.reset(_SEED), obs[:rows])]
+        for drawn in _random_actions(larger, 50):
+            action = _legal(larger, obs, drawn)
+            step = larger.step(action)
+            a, b, obs = _tensors(smaller.step(action[:rows])), _tensors(step), step.obs
+            kept.append(all(torch.equal(x, y[:rows]) for x, y in zip(a, b, strict=True)))
     finally:
         smaller.close()
         larger.close()

@@ -13,10 +13,11 @@ from gail.envs.custom import use_as_is
 from gail.envs.family import Family, Request
 from gail.envs.gym_family import GYMNASIUM, PLUG_INS, make_resolved
 from gail.envs.native_family import NATIVE
+from gail.envs.pettingzoo_family import PETTINGZOO
 from gail.envs.resolve import UnknownEnvironment, resolve
 from gail.envs.vec import VecEnv
 
-FAMILIES: tuple[Family, ...] = (NATIVE, PLUG_INS, GYMNASIUM)
+FAMILIES: tuple[Family, ...] = (NATIVE, PLUG_INS, PETTINGZOO, GYMNASIUM)
 """Who makes what, in the order in which they are asked; the last one takes what nobody else plays."""
 
 _FEW = 12
@@ -37,10 +38,11 @@ def make_vec(
 
     Args:
         env: an id: one that is registered (``Hopper-v5``), an installed package's entry point, ``module:Id``,
-            ``module:Class`` or ``file.py:Class`` (:mod:`gail.envs.resolve` tells what each means); or a callable that
+            ``module:Class`` or ``file.py:Class`` (:mod:`gail.envs.resolve` tells what each means), or a PettingZoo
+            module (``mpe2.simple_spread_v3``, :mod:`gail.envs.pettingzoo`); or a callable that
             makes one Gymnasium environment from keywords, or a batch where it takes ``num_envs`` and ``device``; or
             a :class:`VecEnv`, which is returned as it is, with its own ``num_envs``.
-        num_envs: N, at least 1.
+        num_envs: N, at least 1; of a PettingZoo environment, copies, each of which has a row per possible agent.
         device: where every tensor of a step lives.
         backend: ``native`` (torch tensors, any device), ``sync`` (in this process), ``async`` (worker
             processes), ``vector_entry_point`` (the id's own vectorized class), or ``auto``: native where the

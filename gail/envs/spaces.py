@@ -27,6 +27,35 @@ def is_image(space: gym.Space) -> TypeGuard[spaces.Box]:
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
 
+class MaskedBox(spaces.Box):
+    """A flat Box whose last ``mask_size`` columns say which actions of a Discrete space are legal (1) or not (0).
+
+    The mask is part of the observation, so it goes wherever that goes: into rollouts, demonstrations and files.
+    """
+
+    def __init__(self, low: np.ndarray, high: np.ndarray, mask_size: int, dtype: Any) -> None:
+        super().__init__(low, high, dtype=dtype)
+        self.mask_size = mask_size
+
+    @classmethod
+    def around(cls, space: spaces.Box, actions: int) -> MaskedBox:
+        """``space``, flattened, with a mask over so many actions behind it."""
+        dtype = np.dtype(np.uint8 if space.dtype == np.bool_ else space.dtype)
+        low, high = (np.asarray(bound).reshape(-1).astype(dtype) for bound in (space.low, space.high))
+        zeros = np.zeros(actions, dtype)
+        return cls(np.concatenate([low, zeros]), np.concatenate([high, zeros + 1]), actions, dtype)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MaskedBox) and super().__eq__(other) and self.mask_size == other.mask_size
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def legal_actions(space: gym.Space, obs: Tensor) -> Tensor | None:
+    """Which actions are legal in observations ``[B, ...]``, as bool ``[B, actions]``; None where all are."""
+    return obs[:, -space.mask_size :] > 0 if isinstance(space, MaskedBox) else None
+
+
 class SpaceEncoder(nn.Module):
     """Turns elements of a space into float rows ``[B, size]``.
 
@@ -74,6 +103,9 @@ def space_to_json(space: gym.Space) -> dict[str, Any]:
         return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
         return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    if isinstance(space, MaskedBox):
+        box = spaces.Box(space.low, space.high, dtype=space.dtype.type)
+        return {**space_to_json(box), "type": "MaskedBox", "mask_size": space.mask_size}
     if isinstance(space, spaces.Box):
         # repr keeps infinities readable in strict JSON.
         return {
@@ -108,6 +140,10 @@ def space_from_json(data: dict[str, Any]) -> gym.Space:
         dtype = np.dtype(data["dtype"])
         low, high = (_bound_from_json(data[name], data["shape"], dtype) for name in ("low", "high"))
         return spaces.Box(low, high, tuple(data["shape"]), dtype.type)
+    if kind == "MaskedBox":
+        box = space_from_json({**data, "type": "Box"})
+        assert isinstance(box, spaces.Box)
+        return MaskedBox(box.low, box.high, data["mask_size"], box.dtype)
     raise InputError(f"space type {kind!r} is unknown; expected one of {SUPPORTED}")
 
 

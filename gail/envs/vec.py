@@ -63,7 +63,8 @@ class VecEnv(ABC):
     Attributes:
         env_id: the id it was made from.
         env_kwargs: the keyword arguments it was made with.
-        num_envs: N.
+        num_envs: N, the number of rows.
+        rows_per_env: rows of each environment, next to each other: 1, or the possible agents of a multi-agent one.
         observation_space: the space of one environment (Box, Discrete or MultiDiscrete).
         action_space: the space of one environment (Box, Discrete or MultiDiscrete).
         max_episode_steps: the time limit in steps, or None.
@@ -74,6 +75,7 @@ class VecEnv(ABC):
     env_id: str
     env_kwargs: dict[str, Any]
     num_envs: int
+    rows_per_env: int = 1
     observation_space: gym.Space
     action_space: gym.Space
     max_episode_steps: int | None

@@ -1,0 +1,336 @@
+"""Batches of PettingZoo environments: one row per possible agent of each copy, grouped by equal spaces.
+
+Glossary:
+    copy      one PettingZoo environment; copy i is seeded with ``seed + i``.
+    group     the agents with one observation space and one action space. Its rows are copy 0's agents in PettingZoo's
+              order, then copy 1's, and so on.
+    life      what one agent plays from its first observation to its own end; an agent can have several in an episode.
+    episode   of a copy: it is over when no agent lives (or at ``max_episode_steps``), and the next one starts at once.
+
+An agent that ended waits, and one that has not joined yet waits too: their rows are ``valid=False``, pay 0, do not end
+and observe zeros (or the element of the space that is nearest to them). ``next_obs`` at an agent's own end is its last
+observation; ``obs`` there is its first observation in the next episode, where that starts now, else zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gail.core.errors import InputError
+from gail.core.random import derive_seed
+from gail.envs.agent_group import AgentRows, GroupVecEnv
+from gail.envs.chunk import element_layout
+from gail.envs.pettingzoo import ParallelGame, find_maker
+from gail.envs.vec import State, Step
+
+Source = str | Callable[..., Any]
+"""A PettingZoo id, or a callable that makes one environment from keywords."""
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """What episode number ``episode`` of a copy seeded with ``seed`` is reset with.
+
+    Each episode has a seed of its own, because PettingZoo does not say what ``reset()`` without one does: some
+    environments go on with their random stream, others draw from the operating system.
+    """
+    return seed if episode == 0 else derive_seed(seed, f"episode {episode}")
+
+
+class MultiAgentEnv:
+    """Copies of one PettingZoo environment, stepped together in this process.
+
+    :attr:`groups` has one :class:`GroupVecEnv` per group, by name; they describe the rows (:attr:`rows` holds them).
+    Step all groups at once with :meth:`step`, or play a single group through its ``GroupVecEnv``.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        num_envs: int,
+        device: torch.device | str = "cpu",
+        *,
+        max_episode_steps: int | None = None,
+        **env_kwargs: Any,
+    ) -> None:
+        """Make ``num_envs`` copies.
+
+        Args:
+            source: an id (see :mod:`gail.envs.pettingzoo`), or a callable that makes one PettingZoo environment
+                (parallel or AEC) from ``env_kwargs``.
+            num_envs: how many copies.
+            device: where every tensor of a step lives.
+            max_episode_steps: cut each episode after so many steps, beside the environment's own limit.
+            env_kwargs: the environment's own keywords.
+
+        Raises:
+            InputError: on an unknown module or keyword, a missing package, or a space that is not supported.
+        """
+        maker = find_maker(source) if isinstance(source, str) else source
+        name = source if isinstance(source, str) else getattr(source, "__qualname__", type(source).__qualname__)
+        self.env_id = name
+        self.env_kwargs = dict(env_kwargs)
+        if max_episode_steps is not None:
+            self.env_kwargs["max_episode_steps"] = max_episode_steps
+        self.device = torch.device(device)
+        self.max_episode_steps = max_episode_steps
+        self.saves_state = True
+        self._games = [ParallelGame(name, lambda: maker(**env_kwargs)) for _ in range(num_envs)]
+        self.rows = self._group()
+        # Where each agent's rows are: agent -> (group's arrays, row in copy 0, rows per copy).
+        self._places = {
+            agent: (rows, index, len(rows.agents))
+            for rows in self.rows.values()
+            for index, agent in enumerate(rows.agents)
+        }
+        self.groups = {group: GroupVecEnv(self, group) for group in self.rows}
+        self._seeds: list[int] = []
+        self._episodes = [0] * num_envs
+        self._elapsed = [0] * num_envs
+
+    @property
+    def copies(self) -> int:
+        """How many PettingZoo environments there are."""
+        return len(self._games)
+
+    def _group(self) -> dict[str, AgentRows]:
+        game = self._games[0]
+        grouped: list[tuple[gym.Space, gym.Space, list[Any]]] = []
+        for agent in game.agents:
+            observes, acts = game.observation_spaces[agent], game.action_spaces[agent]
+            for space, role in ((observes, "observation"), (acts, "action")):
+                try:
+                    element_layout(space)
+                except InputError as error:
+                    raise InputError(f"{self.env_id}: agent {agent!r}: {role} {error}") from None
+            same = next((g[2] for g in grouped if g[0] == observes and g[1] == acts), None)
+            if same is None:
+                grouped.append((observes, acts, [agent]))
+            else:
+                same.append(agent)
+        found: dict[str, AgentRows] = {}
+        for observes, acts, agents in grouped:
+            rows = AgentRows(agents, self.copies, observes, acts)
+            name = rows.name()
+            found[name if name not in found else f"{name}-{len(found)}"] = rows
+        return found
+
+    def reset(self, seed: int | None = None) -> dict[str, Tensor]:
+        """Start new episodes everywhere and return each group's observations ``[N, ...]``.
+
+        Copy ``i`` is seeded with ``seed + i``; with None its sequence of episodes goes on.
+        """
+        if seed is not None:
+            self._seeds = [int(seed) + copy for copy in range(self.copies)]
+            self._episodes = [-1] * self.copies
+        elif not self._seeds:
+            fresh = int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+            self._seeds = [fresh + copy for copy in range(self.copies)]
+            self._episodes = [-1] * self.copies
+        for copy in range(self.copies):
+            self._start_episode(copy)
+        return self._observations()
+
+    def _start_episode(self, copy: int) -> None:
+        self._episodes[copy] += 1
+        self._elapsed[copy] = 0
+        self._show(copy, self._games[copy].reset(episode_seed(self._seeds[copy], self._episodes[copy])))
+        for rows in self.rows.values():
+            for row in self._span(rows, copy):
+                rows.log.start_episode(row)
+
+    @staticmethod
+    def _span(rows: AgentRows, copy: int) -> range:
+        return range(copy * len(rows.agents), (copy + 1) * len(rows.agents))
+
+    def _show(self, copy: int, observations: Mapping[Any, Any]) -> None:
+        """Write what the living agents of ``copy`` act on next; the others observe zeros."""
+        living = set(self._games[copy].living())
+        for agent, (rows, index, width) in self._places.items():
+            rows.obs[copy * width + index] = observations[agent] if agent in living else rows.zeros
+
+    def _observations(self) -> dict[str, Tensor]:
+        return {name: self._to_device(rows.obs) for name, rows in self.rows.items()}
+
+    def _to_device(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device, copy=True)
+
+    def step(self, actions: Mapping[str, Tensor]) -> dict[str, Step]:
+        """Play one step with each group's actions ``[N, ...]``; rows of absent agents are not looked at.
+
+        Returns:
+            One step per group. ``info["episode_over"]`` ``[N]`` (bool) is True in all rows of a copy whose episode is
+            over: what ``obs`` shows there belongs to the next one.
+
+        Raises:
+            InputError: where a group is missing, a shape is wrong, or the environment breaks PettingZoo's interface.
+        """
+        if not self._seeds:
+            raise RuntimeError(f"{self.env_id}: call reset before the first step")
+        if set(actions) != set(self.groups):
+            raise InputError(f"{self.env_id}: actions for groups {sorted(actions)}, expected {sorted(self.groups)}")
+        for name, rows in self.rows.items():
+            self.groups[name]._check_actions(actions[name])
+            rows.actions[...] = actions[name].detach().cpu().numpy()
+            rows.log.append(rows.actions)
+            rows.reward[:] = 0.0
+            for flags in (rows.terminated, rows.truncated, rows.valid, rows.episode_over):
+                flags[:] = False
+        for copy in range(self.copies):
+            self._step_copy(copy)
+        return {name: self._step_of(rows) for name, rows in self.rows.items()}
+
+    def _step_copy(self, copy: int) -> None:
+        game = self._games[copy]
+        acting = game.living()
+        observations, results = game.step(self._actions_of(copy, acting))
+        self._elapsed[copy] += 1
+        cut = self._elapsed[copy] == self.max_episode_steps
+        living = set(game.living())
+        for agent in acting:
+            rows, index, width = self._places[agent]
+            row = copy * width + index
+            rows.valid[row] = True
+            rows.next_obs[row] = observations[agent]
+            rows.reward[row], rows.terminated[row], rows.truncated[row] = results[agent]
+            if cut and agent in living:
+                rows.truncated[row] = True
+        if cut or not living:
+            for rows in self.rows.values():
+                rows.episode_over[self._span(rows, copy)] = True
+            self._start_episode(copy)
+        else:
+            self._show(copy, observations)
+
+    def _actions_of(self, copy: int, agents: Sequence[Any]) -> dict[Any, Any]:
+        actions = {}
+        for agent in agents:
+            rows, index, width = self._places[agent]
+            # A copy: an environment may keep or change the action that it is given.
+            actions[agent] = rows.actions[copy * width + index].copy()
+        return actions
+
+    def _step_of(self, rows: AgentRows) -> Step:
+        rows.next_obs[~rows.valid] = rows.obs[~rows.valid]
+        names = ("obs", "next_obs", "reward", "terminated", "truncated", "valid")
+        columns = {name: self._to_device(getattr(rows, name)) for name in names}
+        return Step(**columns, info={"episode_over": self._to_device(rows.episode_over)})
+
+    def state_dict(self) -> State:
+        """The running episodes: each copy's seed, its episode's number, and the actions since it started.
+
+        An episode too long to be recorded sets ``saves_state`` to False.
+        """
+        if not self._seeds:
+            raise RuntimeError(f"{self.env_id}: call reset before state_dict")
+        groups = {}
+        for name, rows in self.rows.items():
+            episodes = [rows.log.episode(row) for row in range(rows.count)]
+            if any(actions is None for actions in episodes):
+                self.saves_state = False
+            kept = [rows.actions[:0], *(actions for actions in episodes if actions is not None)]
+            groups[name] = {
+                "actions": torch.from_numpy(np.concatenate(kept)),
+                "lengths": torch.tensor([-1 if actions is None else len(actions) for actions in episodes]),
+                "obs": torch.from_numpy(rows.obs.copy()),
+            }
+        return {"seeds": list(self._seeds), "episodes": list(self._episodes), "groups": groups}
+
+    def load_state_dict(self, state: State) -> dict[str, Tensor]:
+        """Replay the saved episodes and verify where they lead; returns each group's observations to act on.
+
+        Copies that do not get there start new episodes, and ``saves_state`` becomes False.
+
+        Raises:
+            InputError: where it was saved with other groups or another number of copies.
+        """
+        for name, rows in self.rows.items():
+            saved = state["groups"].get(name)
+            if saved is None or tuple(saved["obs"].shape) != rows.obs.shape:
+                found = "is missing" if saved is None else f"has observations {list(saved['obs'].shape)}"
+                raise InputError(
+                    f"{self.env_id}: in the saved state, group {name!r} {found}, expected {list(rows.obs.shape)}"
+                )
+        self._seeds, self._episodes = list(state["seeds"]), [number - 1 for number in state["episodes"]]
+        recorded = {name: _split_actions(state["groups"][name]) for name in self.rows}
+        for copy in range(self.copies):
+            self._start_episode(copy)
+            if not self._replay(copy, recorded, state):
+                self.saves_state = False
+                self._start_episode(copy)
+                for name, rows in self.rows.items():
+                    for row in self._span(rows, copy):
+                        recorded[name][row] = recorded[name][row][:0]
+        for name, rows in self.rows.items():
+            rows.log.load(recorded[name])
+        return self._observations()
+
+    def _replay(self, copy: int, recorded: Mapping[str, Sequence[NDArray[Any]]], state: State) -> bool:
+        """Repeat an episode; whether it ends in the same observations."""
+        game = self._games[copy]
+        first = next(iter(self.rows))
+        row = self._span(self.rows[first], copy)[0]
+        if state["groups"][first]["lengths"][row] < 0:
+            return False
+        for t in range(len(recorded[first][row])):
+            for name, rows in self.rows.items():
+                for row in self._span(rows, copy):
+                    rows.actions[row] = recorded[name][row][t]
+            observations, _ = game.step(self._actions_of(copy, game.living()))
+            self._elapsed[copy] += 1
+            if not game.living():
+                return False
+            self._show(copy, observations)
+        spans = [(rows.obs, state["groups"][name]["obs"], self._span(rows, copy)) for name, rows in self.rows.items()]
+        return all(now[span].tobytes() == saved.cpu().numpy()[span].tobytes() for now, saved, span in spans)
+
+    def render(self) -> list[np.ndarray]:
+        """One RGB frame ``[H, W, 3]`` per copy; needs ``render_mode="rgb_array"``."""
+        return [game.render() for game in self._games]
+
+    def close(self) -> None:
+        """Close every copy."""
+        for game in self._games:
+            game.close()
+
+
+def _split_actions(saved: Mapping[str, Any]) -> list[NDArray[Any]]:
+    lengths = saved["lengths"].clamp(min=0).tolist()
+    return list(np.split(saved["actions"].cpu().numpy(), np.cumsum(lengths)[:-1]))
+
+
+def make_multi_agent(
+    source: Source, num_envs: int, device: torch.device | str = "cpu", **env_kwargs: Any
+) -> MultiAgentEnv:
+    """Batches of a PettingZoo environment whose groups are played by policies of their own; see :class:`MultiAgentEnv`.
+
+    Raises:
+        InputError: see :class:`MultiAgentEnv`.
+    """
+    if not isinstance(num_envs, int) or num_envs < 1:
+        raise InputError(f"{source}: num_envs is {num_envs!r}, expected an integer of at least 1")
+    limit = env_kwargs.pop("max_episode_steps", None)
+    return MultiAgentEnv(source, num_envs, device, max_episode_steps=None if limit == -1 else limit, **env_kwargs)
+
+
+def make_shared(source: Source, num_envs: int, device: torch.device | str = "cpu", **env_kwargs: Any) -> GroupVecEnv:
+    """A PettingZoo environment whose agents have equal spaces, all played by one policy.
+
+    Raises:
+        InputError: where there are several groups, or see :class:`MultiAgentEnv`.
+    """
+    multi = make_multi_agent(source, num_envs, device, **env_kwargs)
+    if len(multi.groups) > 1:
+        multi.close()
+        found = "; ".join(f"{name} ({', '.join(map(str, env.agents))})" for name, env in multi.groups.items())
+        raise InputError(
+            f"{multi.env_id}: agents have unlike spaces: {found}; one policy cannot play them all (gail expert trains "
+            "one per group; in Python: make_multi_agent)"
+        )
+    return next(iter(multi.groups.values()))

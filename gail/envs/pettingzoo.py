@@ -1,0 +1,242 @@
+"""PettingZoo: from a module's path to one environment whose agents all move at once, with plain arrays.
+
+The id is the path of a module that has ``parallel_env`` or ``env``, as PettingZoo's documentation writes it:
+``mpe2.simple_spread_v3``, ``pettingzoo.butterfly.pistonball_v6``, ``my_package.my_env_v0``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import os
+import pkgutil
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from gail.core.errors import InputError
+from gail.envs.rendering import prepare_headless
+from gail.envs.spaces import MaskedBox
+
+Maker = Callable[..., Any]
+"""Takes an environment's keywords and makes one PettingZoo environment, parallel or AEC."""
+
+_MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_TRUSTED = re.compile(r"(pettingzoo\.(atari|butterfly|classic|sisl)|mpe2)\.\w+")
+_LEAKY = re.compile(r"pettingzoo\.butterfly\.knights_archers_zombies\w*")
+"""Modules whose environments carry state from one episode into the next, so that a seed does not repeat an episode."""
+_INSTALL = "install it with: pip install 'gail-toolkit[multiagent]'"
+
+
+def is_pettingzoo_id(env_id: str) -> bool:
+    """Whether ``env_id`` is a dotted module path (and not a registered Gymnasium id)."""
+    return bool(_MODULE_PATH.fullmatch(env_id)) and env_id not in gym.registry
+
+
+def names_known_package(env_id: str) -> bool:
+    """Whether the module belongs to PettingZoo or MPE2: a name from a file may be looked up there, not elsewhere."""
+    return bool(_TRUSTED.fullmatch(env_id))
+
+
+def find_maker(env_id: str) -> Maker:
+    """The function behind an id.
+
+    Raises:
+        InputError: where the module or a package that it needs is missing, or it makes no environment.
+    """
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    prepare_headless()  # some environments draw their observations
+    try:
+        with warnings.catch_warnings():
+            # PettingZoo's modules ask for its own registry, which other packages' environments are not in.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            module = importlib.import_module(env_id)
+    except ImportError as error:
+        raise InputError(f"{env_id}: {_import_advice(env_id, error)}") from error
+    maker = getattr(module, "parallel_env", None) or getattr(module, "env", None)
+    if not callable(maker):
+        raise InputError(
+            f"{env_id}: module has neither parallel_env nor env, expected a PettingZoo environment's module"
+        )
+    return lambda **kwargs: _make(env_id, module, maker, kwargs)
+
+
+def _import_advice(env_id: str, error: ImportError) -> str:
+    missing = error.name or ""
+    if not env_id.startswith(f"{missing.partition('.')[0]}."):
+        return f"package {missing!r} is missing; {_INSTALL}" if missing else str(error).splitlines()[0]
+    parent, _, name = env_id.rpartition(".")
+    try:
+        folder = importlib.import_module(parent)
+    except ImportError:
+        return f"module {missing!r} is missing; {_INSTALL}"
+    known = [found.name for found in pkgutil.iter_modules(getattr(folder, "__path__", ()))]
+    close = difflib.get_close_matches(name, [n for n in known if re.search(r"_v\d+$", n)] or known, n=3)
+    advice = f"; did you mean {', '.join(f'{parent}.{n}' for n in close)}?" if close else ""
+    return f"{parent} has no module {name!r}{advice}"
+
+
+def _make(env_id: str, module: ModuleType, maker: Maker, kwargs: Mapping[str, Any]) -> Any:
+    kwargs = dict(kwargs)
+    if env_id.startswith("pettingzoo.atari.") and "auto_rom_install_path" not in kwargs:
+        # The ROMs that ale-py ships; multi_agent_ale_py brings none.
+        found = importlib.util.find_spec("ale_py")
+        if found is not None and found.origin is not None:
+            kwargs["auto_rom_install_path"] = str(Path(found.origin).parent / "roms")
+    try:
+        return maker(**kwargs)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        creator = getattr(module, "raw_env", maker)
+        parameters = inspect.signature(creator).parameters.values()
+        names = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        unknown = str(error).partition("unexpected keyword argument ")[2]
+        raise InputError(f"{env_id}: unknown keyword {unknown}, expected one of {', '.join(names)}") from error
+    except ImportError as error:
+        raise InputError(f"{env_id}: package {error.name or error!s} is missing; {_INSTALL}") from error
+
+
+class ParallelGame:
+    """One PettingZoo environment in which all living agents move at once, observed as plain arrays.
+
+    AEC environments go through PettingZoo's converters. In a turn-based one (classic board games) an agent whose turn
+    it is not stays in the game: it observes, is paid, and has one legal action, which does nothing. So rewards that
+    arrive in the other's turn are its own, and a policy that respects the mask neither chooses nor learns there.
+
+    Attributes:
+        agents: the possible agents, in PettingZoo's order.
+        observation_spaces: what each agent's observation looks like; with an action mask, a :class:`MaskedBox`.
+        action_spaces: likewise.
+    """
+
+    def __init__(self, env_id: str, make: Callable[[], Any]) -> None:
+        """Wrap what ``make`` makes, a PettingZoo ParallelEnv or AECEnv.
+
+        Raises:
+            InputError: where it is neither or does not say its possible agents.
+        """
+        self.env_id, self._make = env_id, make
+        # Knights, archers, zombies (PettingZoo 1.27) never resets its spawn timer: there each episode gets a new one.
+        self._remake = _LEAKY.fullmatch(env_id) is not None
+        self.env, self._turn = self._parallel(make())
+        self.agents: tuple[Any, ...] = tuple(self.env.possible_agents)
+        self.action_spaces = {agent: self.env.action_space(agent) for agent in self.agents}
+        self.observation_spaces = {
+            agent: self._flat_space(self.env.observation_space(agent), self.action_spaces[agent])
+            for agent in self.agents
+        }
+
+    def _parallel(self, env: Any) -> tuple[Any, Any]:
+        """``env`` with all agents moving at once; and itself, where they really take turns."""
+        from pettingzoo import AECEnv, ParallelEnv
+        from pettingzoo.utils.conversions import aec_to_parallel, turn_based_aec_to_parallel
+
+        turn = None
+        if isinstance(env, AECEnv):
+            if env.metadata.get("is_parallelizable", False):
+                env = aec_to_parallel(env)
+            else:
+                turn, env = env, turn_based_aec_to_parallel(env)
+        if not isinstance(env, ParallelEnv):
+            raise InputError(f"{self.env_id}: is a {type(env).__name__}, expected a PettingZoo ParallelEnv or AECEnv")
+        if not getattr(env, "possible_agents", None):
+            raise InputError(f"{self.env_id}: has no possible_agents; list every agent that can ever take part")
+        return env, turn
+
+    def _flat_space(self, space: gym.Space, action_space: gym.Space) -> gym.Space:
+        """``space`` itself, or with the action mask as its last columns."""
+        masked = False
+        if isinstance(space, spaces.Dict) and set(space.spaces) == {"observation", "action_mask"}:
+            masked, space = True, space["observation"]
+        if isinstance(action_space, spaces.Discrete):
+            if isinstance(space, spaces.Box) and (masked or self._turn is not None):
+                return MaskedBox.around(space, int(action_space.n))
+        if masked:
+            raise InputError(
+                f"{self.env_id}: an action mask needs a Box observation and Discrete actions, found {space} and "
+                f"{action_space}"
+            )
+        return space
+
+    def living(self) -> tuple[Any, ...]:
+        """The agents that act next."""
+        return tuple(self.env.agents)
+
+    def reset(self, seed: int) -> dict[Any, np.ndarray]:
+        """Start an episode; the living agents' first observations.
+
+        Raises:
+            InputError: where no agent lives.
+        """
+        if self._remake:
+            self.env.close()
+            self.env, self._turn = self._parallel(self._make())
+        observations, _ = self.env.reset(seed=seed)
+        if not self.env.agents:
+            raise InputError(f"{self.env_id}: no agent lives after reset(seed={seed}); expected at least one")
+        return self._flat(self.living(), observations)
+
+    def step(self, actions: Mapping[Any, Any]) -> tuple[dict[Any, np.ndarray], dict[Any, tuple[float, bool, bool]]]:
+        """Play ``actions``, one for each living agent.
+
+        Returns:
+            Observations of the agents that acted (their true successors) and of those that joined; and reward,
+            terminated, truncated of those that acted.
+
+        Raises:
+            InputError: where the environment breaks PettingZoo's interface.
+        """
+        observations, rewards, terminations, truncations, _ = self.env.step(dict(actions))
+        living = set(self.env.agents)
+        if not living <= set(self.agents):
+            raise InputError(
+                f"{self.env_id}: agents {sorted(map(str, living - set(self.agents)))} are not possible_agents"
+            )
+        results: dict[Any, tuple[float, bool, bool]] = {}
+        for agent in actions:
+            terminated, truncated = bool(terminations.get(agent, False)), bool(truncations.get(agent, False))
+            if (terminated or truncated) == (agent in living):
+                raise InputError(
+                    f"{self.env_id}: agent {agent!r} "
+                    + ("ended and is still in env.agents" if agent in living else "left without an end")
+                    + "; expected it to leave env.agents exactly when terminated or truncated"
+                )
+            results[agent] = float(rewards.get(agent, 0.0)), terminated, truncated
+        return self._flat({**dict.fromkeys(actions), **dict.fromkeys(self.living())}, observations), results
+
+    def _flat(self, agents: Any, observations: Mapping[Any, Any]) -> dict[Any, np.ndarray]:
+        return {agent: self._flat_one(agent, observations) for agent in agents}
+
+    def _flat_one(self, agent: Any, observations: Mapping[Any, Any]) -> Any:
+        if agent not in observations:
+            raise InputError(f"{self.env_id}: no observation for agent {agent!r}; expected one for each that acts")
+        found, space = observations[agent], self.observation_spaces[agent]
+        if not isinstance(space, MaskedBox):
+            return found
+        waits = self._turn is not None and self._turn.agents and self._turn.agent_selection != agent
+        values, mask = (found["observation"], found["action_mask"]) if isinstance(found, Mapping) else (found, None)
+        row = np.ones(space.shape, space.dtype)
+        row[: -space.mask_size] = np.asarray(values).reshape(-1)
+        if mask is not None:
+            row[-space.mask_size :] = mask
+        if waits or not row[-space.mask_size :].any():
+            row[-space.mask_size :] = np.arange(space.mask_size) == 0
+        return row
+
+    def render(self) -> np.ndarray:
+        """An RGB frame ``[H, W, 3]``."""
+        return np.asarray(self.env.render(), dtype=np.uint8)
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()

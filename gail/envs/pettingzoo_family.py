@@ -1,0 +1,37 @@
+"""PettingZoo's environments, as a family of ``make_vec``: one policy plays all agents."""
+
+from __future__ import annotations
+
+import importlib.util
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from gail.envs.family import Family, Request
+from gail.envs.pettingzoo import is_pettingzoo_id
+from gail.envs.vec import VecEnv
+
+_PACKAGES = {"mpe2": ("",), "pettingzoo": ("atari", "butterfly", "classic", "sisl")}
+
+
+def _ids() -> Iterator[str]:
+    """The modules of the packages that are installed; nothing is imported."""
+    for package, folders in _PACKAGES.items():
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            continue
+        for folder in folders:
+            prefix = ".".join([package, folder]).rstrip(".")
+            for module in pkgutil.iter_modules([str(Path(spec.origin).parent / folder)]):
+                if re.search(r"_v\d+$", module.name):
+                    yield f"{prefix}.{module.name}"
+
+
+def _make(request: Request) -> VecEnv:
+    from gail.envs.multi_agent import make_shared
+
+    return make_shared(request.env_id, request.num_envs, request.device, **request.kwargs)
+
+
+PETTINGZOO = Family("PettingZoo", ("sync",), _ids, lambda request: is_pettingzoo_id(request.env_id), _make)

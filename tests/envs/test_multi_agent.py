@@ -1,0 +1,170 @@
+"""PettingZoo environments as batches: deaths, joins, groups, seeds, saved states."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scripted_agents import Scripted
+
+from gail.core.errors import InputError
+from gail.envs import check_vec_env, make_vec
+from gail.envs.multi_agent import episode_seed, make_multi_agent, make_shared
+
+A0, A1, A2 = 0, 1, 2
+
+
+def play(env, steps):
+    """Steps of ``env`` with action t in every row."""
+    return [env.step(torch.full((env.num_envs,), t % 5)) for t in range(steps)]
+
+
+def test_an_agent_that_dies_waits_until_the_others_are_done() -> None:
+    env = make_shared(Scripted, 1)
+    assert env.reset(70).tolist() == [[70, 0, 0], [70, 0, 1], [0, 0, 0]]
+    steps = play(env, 6)
+    assert [s.valid[A1].item() for s in steps] == [True, True, True, False, False, True]
+    assert [s.terminated[A1].item() for s in steps] == [False, False, True, False, False, False]
+    assert steps[2].next_obs[A1].tolist() == [70, 3, 1]  # its own last observation
+    assert steps[2].obs[A1].tolist() == [0, 0, 0]
+    assert steps[3].next_obs[A1].tolist() == steps[3].obs[A1].tolist() == [0, 0, 0]
+    assert [s.reward[A1].item() for s in steps] == [110, 121, 132, 0, 0, 110]
+
+
+def test_an_agent_that_joins_is_valid_from_its_first_action_on() -> None:
+    env = make_shared(Scripted, 1)
+    env.reset(70)
+    steps = play(env, 6)
+    assert [s.valid[A2].item() for s in steps] == [False, False, True, True, True, False]
+    assert steps[1].obs[A2].tolist() == steps[1].next_obs[A2].tolist() == [70, 2, 2]
+    assert [s.reward[A2].item() for s in steps] == [0, 0, 232, 243, 254, 0]
+    assert [s.terminated[A2].item() for s in steps] == [False] * 4 + [True, False]
+
+
+def test_the_episode_restarts_when_nobody_lives() -> None:
+    env = make_shared(Scripted, 1)
+    env.reset(70)
+    steps = play(env, 6)
+    following = episode_seed(70, 1)
+    assert steps[4].truncated.tolist() == [True, False, False] and steps[4].terminated.tolist() == [False, False, True]
+    assert steps[4].next_obs.tolist() == [[70, 5, 0], [following, 0, 1], [70, 5, 2]]
+    assert steps[4].obs.tolist() == [[following, 0, 0], [following, 0, 1], [0, 0, 0]]
+    assert [s.info["episode_over"].tolist() for s in steps] == [[False] * 3] * 4 + [[True] * 3, [False] * 3]
+
+
+def test_copy_i_is_seeded_with_seed_plus_i_and_its_rows_lie_together() -> None:
+    env = make_shared(Scripted, 3)
+    assert (env.num_envs, env.rows_per_env, env.agents) == (9, 3, ("a_0", "a_1", "a_2"))
+    assert env.reset(5)[:, 0].tolist() == [5, 5, 0, 6, 6, 0, 7, 7, 0]
+    assert env.reset()[:, 0].tolist()[::3] == [episode_seed(seed, 1) for seed in (5, 6, 7)]
+
+
+def test_the_time_limit_cuts_those_who_live() -> None:
+    env = make_shared(Scripted, 1, max_episode_steps=4)
+    env.reset(70)
+    steps = play(env, 4)
+    assert steps[3].truncated.tolist() == [True, False, True]
+    assert steps[3].obs[A0].tolist() == [episode_seed(70, 1), 0, 0]
+
+
+def test_absent_agents_observe_an_element_of_the_space() -> None:
+    from gymnasium import spaces
+
+    from gail.envs.agent_group import nearest_to_zero
+
+    assert nearest_to_zero(spaces.Box(np.float32([-1, 2]), np.float32([1, 3]))).tolist() == [0, 2]
+    assert nearest_to_zero(spaces.Discrete(3, start=4)) == 4
+    assert nearest_to_zero(spaces.MultiDiscrete([2, 2], start=[-3, 0])).tolist() == [-2, 0]
+
+
+def test_agents_with_unlike_spaces_are_stepped_together_in_groups() -> None:
+    env = make_multi_agent(Scripted, 2, wide=True)
+    assert {name: group.agents for name, group in env.groups.items()} == {"a": ("a_0", "a_2"), "a-1": ("a_1",)}
+    first = env.reset(70)
+    assert first["a-1"].tolist() == [[70, 0, 1, 7], [71, 0, 1, 7]]
+    for t in range(3):
+        steps = env.step({"a": torch.full((4,), 1), "a-1": torch.full((2,), t)})
+    assert steps["a-1"].reward.tolist() == [132, 132] and steps["a-1"].terminated.tolist() == [True, True]
+    assert steps["a"].reward.tolist() == [31, 231, 31, 231]
+    with pytest.raises(InputError, match=r"groups \['a'\], expected \['a', 'a-1'\]"):
+        env.step({"a": torch.zeros(4)})
+
+
+def test_unlike_spaces_are_refused_where_one_policy_is_to_play_all() -> None:
+    with pytest.raises(InputError, match=r"unlike spaces: a \(a_0, a_2\); a-1 \(a_1\)"):
+        make_shared(Scripted, 1, wide=True)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_every_group_keeps_the_contract(wide: bool) -> None:
+    def group(copies, name):
+        return make_multi_agent(Scripted, copies, wide=wide).groups[name]
+
+    for name in make_multi_agent(Scripted, 1, wide=wide).groups:
+        assert check_vec_env(group(3, name), steps=23, factory=lambda n, name=name: group(n, name)) == []
+
+
+def test_a_restored_batch_goes_on_inside_its_episodes() -> None:
+    env, other = make_shared(Scripted, 2), make_shared(Scripted, 2)
+    env.reset(70)
+    play(env, 7)
+    state = env.state_dict()
+    assert torch.equal(other.load_state_dict(state), env.step(torch.zeros(6)).obs * 0 + state["groups"]["a"]["obs"])
+    env.load_state_dict(state)
+    for ours, theirs in zip(play(env, 9), play(other, 9), strict=True):
+        for name in ("obs", "next_obs", "reward", "terminated", "truncated", "valid"):
+            assert torch.equal(getattr(ours, name), getattr(theirs, name)), name
+    assert other.saves_state
+
+
+def test_an_environment_that_does_not_repeat_itself_starts_anew_and_says_so() -> None:
+    class Forgetful(Scripted):
+        total = 0
+
+        def step(self, actions):
+            Forgetful.total += 1
+            observations, *rest = super().step(actions)
+            return {a: o + np.array([0, Forgetful.total, 0]) for a, o in observations.items()}, *rest
+
+    env = make_shared(Forgetful, 1)
+    env.reset(70)
+    play(env, 2)
+    assert env.load_state_dict(env.state_dict())[A0].tolist() == [episode_seed(70, 1), 0, 0]
+    assert not env.saves_state
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("stays", "agent 'a_1' ended and is still in env.agents"),
+        ("vanishes", "agent 'a_1' left without an end"),
+        ("blind", "no observation for agent 'a_0'"),
+        ("stranger", r"agents \['x'\] are not possible_agents"),
+    ],
+)
+def test_an_environment_that_breaks_the_interface_is_named_with_its_agent(fault: str, message: str) -> None:
+    env = make_shared(Scripted, 1, fault=fault)
+    env.reset(0)
+    with pytest.raises(InputError, match=message):
+        play(env, 3)
+
+
+def test_frames_are_those_of_each_rows_copy() -> None:
+    env = make_shared(Scripted, 2, render_mode="rgb_array")
+    env.reset(0)
+    play(env, 2)
+    assert [frame[0, 0, 0] for frame in env.render()] == [2] * 6
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "message"),
+    [
+        ("nowhere.env_v0", {}, "module 'nowhere' is missing; install it with: pip install 'gail-toolkit"),
+        ("pettingzoo.butterfly.pistonbal_v6", {}, "did you mean pettingzoo.butterfly.pistonball_v6"),
+        ("mpe2.simple_spread_v3", {"agents": 4}, "unknown keyword 'agents', expected one of N, local_ratio"),
+        ("gail.core.errors", {}, "neither parallel_env nor env"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_with_advice(env_id: str, kwargs: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_vec(env_id, 1, **kwargs)
