@@ -30,21 +30,9 @@ from gail.envs.spaces import MaskedBox
 Maker = Callable[..., Any]
 """Takes an environment's keywords and makes one PettingZoo environment, parallel or AEC."""
 
-_MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-_TRUSTED = re.compile(r"(pettingzoo\.(atari|butterfly|classic|sisl)|mpe2)\.\w+")
 _LEAKY = re.compile(r"pettingzoo\.butterfly\.knights_archers_zombies\w*")
 """Modules whose environments carry state from one episode into the next, so that a seed does not repeat an episode."""
 _INSTALL = "install it with: pip install 'gail-toolkit[multiagent]'"
-
-
-def is_pettingzoo_id(env_id: str) -> bool:
-    """Whether ``env_id`` is a dotted module path (and not a registered Gymnasium id)."""
-    return bool(_MODULE_PATH.fullmatch(env_id)) and env_id not in gym.registry
-
-
-def names_known_package(env_id: str) -> bool:
-    """Whether the module belongs to PettingZoo or MPE2: a name from a file may be looked up there, not elsewhere."""
-    return bool(_TRUSTED.fullmatch(env_id))
 
 
 def find_maker(env_id: str) -> Maker:

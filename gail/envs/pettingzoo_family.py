@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gail.envs.family import Family, Request
-from gail.envs.pettingzoo import is_pettingzoo_id
+from gail.envs.resolve import is_module_path
 from gail.envs.vec import VecEnv
 
 _PACKAGES = {"mpe2": ("",), "pettingzoo": ("atari", "butterfly", "classic", "sisl")}
@@ -34,4 +34,4 @@ def _make(request: Request) -> VecEnv:
     return make_shared(request.env_id, request.num_envs, request.device, **request.kwargs)
 
 
-PETTINGZOO = Family("PettingZoo", ("sync",), _ids, lambda request: is_pettingzoo_id(request.env_id), _make)
+PETTINGZOO = Family("PettingZoo", ("sync",), _ids, lambda request: is_module_path(request.env_id), _make)

@@ -5,12 +5,13 @@
 ``maze``                      an installed package's entry point in the group ``gail.envs``
 ``my_package:MyEnv-v0``       ``my_package`` is imported; then a registered id, or an attribute of the module
 ``./my_env.py:MyEnv``         the file is run as a module; then likewise
+``mpe2.simple_spread_v3``     the module of a PettingZoo environment (:mod:`gail.envs.pettingzoo`)
 a callable (in Python)        makes one environment from keywords, or a batch where it takes ``num_envs``
 ============================  ==================================================================================
 
 A class or function whose signature has ``num_envs`` makes a whole batch (:class:`Batch`), any other one a single
-Gymnasium environment. The first two kinds of names may come from a data file; the others say what code to run, so
-they are taken from the user only (:func:`require_registered`).
+Gymnasium environment. The first two kinds of names, and PettingZoo's and MPE2's own modules, may come from a data file;
+the others say what code to run, so they are taken from the user only (:func:`require_registered`).
 """
 
 from __future__ import annotations
@@ -84,9 +85,19 @@ def spec_id(spec: EnvSpec) -> str:
     return spec.text if isinstance(spec, CustomSpec) else spec.id
 
 
+_MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_PETTINGZOO = re.compile(r"(pettingzoo\.(atari|butterfly|classic|sisl)|mpe2)\.\w+")
+
+
+def is_module_path(env_id: str) -> bool:
+    """Whether ``env_id`` is the dotted path of a module with a PettingZoo environment, and no registered id."""
+    return bool(_MODULE_PATH.fullmatch(env_id)) and not env_id.endswith(".py") and env_id not in gym.registry
+
+
 def names_code(env_id: str) -> bool:
     """Whether ``env_id`` says which code to run, instead of a name to look up."""
-    return ":" in env_id or env_id.endswith(".py")
+    own_module = is_module_path(env_id) and not _PETTINGZOO.fullmatch(env_id)
+    return ":" in env_id or env_id.endswith(".py") or own_module
 
 
 def require_registered(env_id: str, where: object) -> str:

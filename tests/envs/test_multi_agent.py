@@ -10,6 +10,8 @@ from scripted_agents import Scripted
 from gail.core.errors import InputError
 from gail.envs import check_vec_env, make_vec
 from gail.envs.multi_agent import episode_seed, make_multi_agent, make_shared
+from gail.envs.pettingzoo_family import PETTINGZOO
+from gail.envs.resolve import require_registered
 
 A0, A1, A2 = 0, 1, 2
 
@@ -168,3 +170,15 @@ def test_frames_are_those_of_each_rows_copy() -> None:
 def test_what_cannot_be_made_is_refused_with_advice(env_id: str, kwargs: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make_vec(env_id, 1, **kwargs)
+
+
+def test_a_file_may_name_pettingzoos_modules_and_no_others() -> None:
+    assert require_registered("mpe2.simple_spread_v3", "file") == "mpe2.simple_spread_v3"
+    assert require_registered("pettingzoo.classic.chess_v6", "file") == "pettingzoo.classic.chess_v6"
+    for env_id in ("my_package.my_env_v0", "os.path", "pettingzoo.utils.env", "mpe2.simple.simple"):
+        with pytest.raises(InputError, match="not a file"):
+            require_registered(env_id, "file")
+
+
+def test_the_installed_modules_are_listed_without_importing_them() -> None:
+    assert {"mpe2.simple_tag_v3", "pettingzoo.atari.pong_v3", "pettingzoo.classic.chess_v6"} <= set(PETTINGZOO.ids())
