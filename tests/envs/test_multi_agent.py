@@ -176,7 +176,7 @@ def test_a_file_may_name_pettingzoos_modules_and_no_others() -> None:
     assert require_registered("mpe2.simple_spread_v3", "file") == "mpe2.simple_spread_v3"
     assert require_registered("pettingzoo.classic.chess_v6", "file") == "pettingzoo.classic.chess_v6"
     for env_id in ("my_package.my_env_v0", "os.path", "pettingzoo.utils.env", "mpe2.simple.simple"):
-        with pytest.raises(InputError, match="not a file"):
+        with pytest.raises(InputError, match="which names code to run"):
             require_registered(env_id, "file")
 
 
