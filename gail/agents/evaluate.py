@@ -18,6 +18,7 @@ from gail.core.statistics import Interval, mean_interval, normalized
 from gail.envs import make_vec
 from gail.envs.spaces import spaces_equal
 from gail.envs.vec import VecEnv
+from gail.envs.worker_options import WorkerOptions
 
 EVALUATION_SEED = 10_000
 """Evaluation episodes start from here on, away from the seeds of training and demonstrations."""
@@ -103,7 +104,7 @@ def evaluate_policy(
             continue
         patience = MAX_EPISODE_STEPS
         for i in np.flatnonzero(ended.numpy()):
-            if len(returns[i]) < share[i]:
+            if valid[i] and len(returns[i]) < share[i]:
                 returns[i].append(float(running[i]))
                 lengths[i].append(int(length[i]))
             running[i], length[i] = 0.0, 0
@@ -126,18 +127,22 @@ def evaluate_in(
     seed: int = EVALUATION_SEED,
     device: torch.device | str = "cpu",
     backend: str = "auto",
+    workers: WorkerOptions | None = None,
 ) -> Evaluation:
     """As :func:`evaluate_policy`, in a batch of environments made for it and closed afterwards."""
-    env = make_vec(env_id, min(episodes, _WIDTH), device=device, backend=backend, **env_kwargs)
+    width = min(episodes, _WIDTH)
+    env = make_vec(env_id, width, device=device, backend=backend, workers=workers, **env_kwargs)
     try:
         return evaluate_policy(policy, env, episodes=episodes, deterministic=deterministic, seed=seed)
     finally:
         env.close()
 
 
-def random_return(env_id: str, env_kwargs: dict[str, Any], *, backend: str = "auto") -> Evaluation:
+def random_return(
+    env_id: str, env_kwargs: dict[str, Any], *, backend: str = "auto", workers: WorkerOptions | None = None
+) -> Evaluation:
     """What uniform random play gets, over 100 episodes with fixed seeds."""
-    env = make_vec(env_id, _WIDTH, backend=backend, **env_kwargs)
+    env = make_vec(env_id, _WIDTH, backend=backend, workers=workers, **env_kwargs)
     try:
         policy = RandomPolicy(env.observation_space, env.action_space)
         return evaluate_policy(policy, env, episodes=RANDOM_EPISODES)

@@ -21,7 +21,9 @@ from gail.core.player import Player
 from gail.core.random import derive_seed, make_generator
 from gail.core.rundir import open_run, write_summary
 from gail.envs import make_vec
+from gail.envs.gym_async import check_restarts
 from gail.envs.vec import VecEnv
+from gail.envs.worker_options import WorkerOptions
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ def train_expert(
     env_kwargs: dict[str, Any] | None = None,
     out: Path | None = None,
     resume: bool = False,
+    workers: WorkerOptions | None = None,
     progress: bool = True,
 ) -> ExpertResult:
     """Train a policy on the environment's own reward.
@@ -167,6 +170,7 @@ def train_expert(
         env_kwargs: keyword arguments of the environment.
         out: run directory; None writes nothing.
         resume: go on with the run in ``out``.
+        workers: what becomes of worker processes that break; may differ in the run that is resumed.
         progress: show a progress bar.
 
     Raises:
@@ -176,8 +180,9 @@ def train_expert(
     env_kwargs = env_kwargs or {}
     device = resolve_device(config.device)
     use_threads(config.threads)
-    env = make_vec(env_id, config.num_envs, device=device, backend=config.backend, **env_kwargs)
+    env = make_vec(env_id, config.num_envs, device=device, backend=config.backend, workers=workers, **env_kwargs)
     try:
+        check_restarts(env, workers)
         if out is not None:
             run = {"verb": "expert", "env_id": env_id, "env_kwargs": env_kwargs, "seed": seed}
             open_run(out, {"run": run, "config": config}, resume=resume)
@@ -204,7 +209,13 @@ def train_expert(
     finally:
         env.close()
     evaluation = evaluate_in(
-        policy, env_id, env_kwargs, episodes=config.evaluation_episodes, device=device, backend=config.backend
+        policy,
+        env_id,
+        env_kwargs,
+        episodes=config.evaluation_episodes,
+        device=device,
+        backend=config.backend,
+        workers=workers,
     )
     summary = run_summary(
         env_id=env_id,
@@ -213,10 +224,11 @@ def train_expert(
         steps=game.steps,
         seconds=seconds,
         evaluation=evaluation,
-        random_return=random_return(env_id, env_kwargs, backend=config.backend).interval.mean,
+        random_return=random_return(env_id, env_kwargs, backend=config.backend, workers=workers).interval.mean,
         expert_return=None,
         demo_episodes=None,
         exact_resume=game.exact_resume,
+        worker_restarts=env.worker_restarts,
         device=str(device),
     )
     if out is not None:

@@ -57,22 +57,31 @@ class EpisodeStats:
         self.running_length = np.zeros(num_envs, dtype=np.int64)
         self.finished: deque[tuple[float, int]] = deque(maxlen=window)
         self.episodes = 0
+        self.lost = 0
 
     def add(self, reward: np.ndarray, ended: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """Count one step of all environments; returns the lengths of those that ended (0 elsewhere)."""
+        """Count one step of all environments; returns the lengths of those that ended (0 elsewhere).
+
+        An episode whose end was not played is lost: it counts nowhere.
+        """
         self.running_return += np.where(valid, reward, 0.0)
         self.running_length += valid
-        lengths = np.where(ended, self.running_length, 0)
+        lengths = np.where(ended & valid, self.running_length, 0)
         for i in np.flatnonzero(ended):
-            self.finished.append((float(self.running_return[i]), int(self.running_length[i])))
-            self.episodes += 1
+            if valid[i]:
+                self.finished.append((float(self.running_return[i]), int(self.running_length[i])))
+                self.episodes += 1
+            else:
+                self.lost += 1
             self.running_return[i] = 0.0
             self.running_length[i] = 0
         return lengths
 
     def metrics(self) -> dict[str, float]:
-        """``return_mean`` and ``length_mean`` of the window (absent before the first end), ``episodes``."""
+        """``return_mean`` and ``length_mean`` of the window (absent before the first end), ``episodes``, losses."""
         result: dict[str, float] = {"episodes": float(self.episodes)}
+        if self.lost:
+            result["lost_episodes"] = float(self.lost)
         if self.finished:
             result["return_mean"] = float(np.mean([r for r, _ in self.finished]))
             result["length_mean"] = float(np.mean([length for _, length in self.finished]))
@@ -85,6 +94,7 @@ class EpisodeStats:
             "running_length": torch.from_numpy(self.running_length.copy()),
             "finished": [list(pair) for pair in self.finished],
             "episodes": self.episodes,
+            "lost": self.lost,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -94,6 +104,7 @@ class EpisodeStats:
         self.finished.clear()
         self.finished.extend((float(r), int(length)) for r, length in state["finished"])
         self.episodes = int(state["episodes"])
+        self.lost = int(state["lost"])
 
 
 class Collector:

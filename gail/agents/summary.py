@@ -21,6 +21,7 @@ def run_summary(
     expert_return: float | None,
     demo_episodes: int | None,
     exact_resume: bool,
+    worker_restarts: int,
     device: str,
 ) -> dict[str, Any]:
     """What ``summary.json`` holds.
@@ -36,6 +37,7 @@ def run_summary(
         expert_return: mean over all episodes of the demonstration file, where there is one.
         demo_episodes: how many episodes were learned from.
         exact_resume: whether the run could go on bit for bit after a kill.
+        worker_restarts: how often a fresh worker process took over; from the first on, nothing is exact.
         device: where it ran.
     """
     interval = evaluation.interval
@@ -55,7 +57,8 @@ def run_summary(
         "expert_return": expert_return,
         "normalized_return": score,
         "demo_episodes": demo_episodes,
-        "exact_resume": exact_resume,
+        "exact_resume": exact_resume and worker_restarts == 0,
+        "worker_restarts": worker_restarts,
         "device": device,
         "hardware": hardware(),
         "versions": versions(),

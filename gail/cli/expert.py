@@ -13,6 +13,7 @@ from gail.agents.expert import ExpertConfig, expert_recipe, train_expert
 from gail.cli.options import Common, default_out, flag_value, parse, parse_kwargs, print_json, settings_from_file, show
 from gail.core.errors import InputError
 from gail.envs import make_vec
+from gail.envs.worker_options import WorkerOptions
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Arguments:
     """A TOML file whose fields override the recipe; flags override both."""
     settings: Annotated[ExpertConfig, tyro.conf.arg(name="")] = field(default_factory=ExpertConfig)
     """The learner and its hyperparameters."""
+    workers: Annotated[WorkerOptions, tyro.conf.arg(name="")] = field(default_factory=WorkerOptions)
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
 
@@ -65,6 +67,7 @@ def run(argv: list[str]) -> int:
         env_kwargs=parse_kwargs(arguments.env_kwargs),
         out=out,
         resume=arguments.resume,
+        workers=arguments.workers,
     )
     summary = result.summary
     row = {

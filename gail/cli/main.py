@@ -39,12 +39,12 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     from gail.core.engine import TrainingDiverged
-    from gail.core.errors import InputError
+    from gail.core.errors import EnvironmentFault, InputError
 
     module = importlib.import_module(f"gail.cli.{verb}")
     try:
         return int(module.run(rest))
-    except (InputError, TrainingDiverged) as error:
+    except (InputError, TrainingDiverged, EnvironmentFault) as error:
         if "--debug" in rest:
             raise
         print(f"gail {verb}: {error}", file=sys.stderr)

@@ -23,6 +23,7 @@ from gail.cli.options import (
 from gail.core.errors import InputError
 from gail.demos import load_demos
 from gail.envs import make_vec
+from gail.envs.worker_options import WorkerOptions
 from gail.imitation.imitate import imitate
 from gail.imitation.recipes import ImitationConfig, recipe
 
@@ -49,6 +50,7 @@ class Arguments:
     """A TOML file whose fields override the recipe; flags override both."""
     settings: Annotated[ImitationConfig, tyro.conf.arg(name="")] = field(default_factory=ImitationConfig)
     """The method and its hyperparameters."""
+    workers: Annotated[WorkerOptions, tyro.conf.arg(name="")] = field(default_factory=WorkerOptions)
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
 
@@ -77,6 +79,7 @@ def run(argv: list[str]) -> int:
         env_kwargs=kwargs,
         out=out,
         resume=arguments.resume,
+        workers=arguments.workers,
         nonsense_check=arguments.nonsense_check,
     )
     rows = [

@@ -13,6 +13,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from gail.core.checkpoint import load_tree, save_tree
-from gail.core.errors import InputError
+from gail.core.errors import EnvironmentFault, InputError
 from gail.core.files import write_text_atomic
 from gail.core.player import Player
 from gail.core.progress import ProgressBar
@@ -100,6 +101,7 @@ def train(
 
     Raises:
         TrainingDiverged: where a player's loss is not finite.
+        EnvironmentFault: where an environment breaks; the message says which checkpoint a resumed run goes on from.
     """
     started = time.perf_counter()
     log = _Log(directory) if directory is not None else None
@@ -115,7 +117,7 @@ def train(
     interval = max(total_steps / checkpoints, 1.0)
     next_checkpoint = (math.floor(game.steps / interval) + 1) * interval
 
-    with ProgressBar(title, total_steps, enabled=progress) as bar:
+    with ProgressBar(title, total_steps, enabled=progress) as bar, _faults_say_what_is_saved(game, log):
         bar.update(game.steps)
         while game.steps < total_steps:
             round_started, steps_before = time.perf_counter(), game.steps
@@ -156,9 +158,24 @@ def train(
                         "best": best,
                     },
                 )
+                log.saved = game.steps
     if log is not None:
         log.close()
     return earlier + time.perf_counter() - started
+
+
+@contextmanager
+def _faults_say_what_is_saved(game: Game, log: _Log | None) -> Iterator[None]:
+    # The round that broke is lost, and with it the environments' states: a checkpoint of this moment would be of a
+    # half-played round. The last one was written at a round's end, so a resumed run is still exact.
+    try:
+        yield
+    except EnvironmentFault as fault:
+        if log is not None:
+            log.close()
+            again = f"goes on from the checkpoint of step {log.saved:,}" if log.saved else "starts over"
+            fault.consequence = f"training stopped after step {game.steps:,}; --out {log.directory} --resume {again}"
+        raise
 
 
 def _guard(game: Game, metrics: Mapping[str, float]) -> None:
@@ -188,10 +205,13 @@ class _Log:
         self.metrics = directory / "metrics.jsonl"
         self.checkpoint = directory / "checkpoints" / "latest" / "state.safetensors"
         self.best = directory / "checkpoints" / "best" / "policy.safetensors"
+        self.saved = 0
+        """The step of the last checkpoint."""
 
     def open(self, step: int) -> None:
         """Start at ``step``: lines and events beyond it (of rounds that are played again) are dropped."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.saved = step
         kept = []
         if self.metrics.exists():
             for line in self.metrics.read_text(encoding="utf-8").splitlines():

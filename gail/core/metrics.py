@@ -9,6 +9,7 @@ METRICS: dict[str, str] = {
     "return_mean": "mean undiscounted true return of the last 100 finished training episodes (sampled actions)",
     "length_mean": "mean length of the same episodes",
     "episodes": "training episodes finished so far",
+    "lost_episodes": "training episodes lost so far because a worker process broke; absent where none was",
     "reward_imitation": "mean reward that the discriminator gave in this round, before scaling",
     "absorbing_reward": "reward of the absorbing state that follows a termination",
     "*/loss": "what the optimizer minimizes, mean over every row of the round",

@@ -31,6 +31,24 @@ _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 Array = NDArray[Any]
 
 
+class RowFault(Exception):
+    """Environment ``index`` of a chunk broke (None: it is not known which one).
+
+    Whoever owns the chunk adds id, seed, step and action; ``problem`` follows the environment's name in the message:
+    "raised ValueError: ...", "returned NaN ...".
+    """
+
+    def __init__(self, index: int | None, problem: str) -> None:
+        super().__init__(index, problem)
+        self.index, self.problem = index, problem
+
+    @classmethod
+    def of(cls, index: int | None, error: BaseException) -> RowFault:
+        """The fault of an environment that raised ``error``."""
+        first = str(error).strip().partition("\n")[0]
+        return cls(index, f"raised {type(error).__name__}{': ' if first else ''}{first}")
+
+
 def make_env(spec: EnvSpec, env_kwargs: Mapping[str, Any]) -> gym.Env:
     """One environment with its time limit, and without the wrapper that checks every step's types."""
     if env_kwargs.get("render_mode") is not None:
@@ -66,6 +84,8 @@ class Buffers:
     """``[n]`` bool."""
     truncated: Array
     """``[n]`` bool."""
+    playing: Array
+    """``[n]`` bool: True while the environment's own code runs, so that a process that dies leaves its name."""
 
     @staticmethod
     def layout(
@@ -81,6 +101,7 @@ class Buffers:
             "reward": ((count,), np.dtype(np.float32)),
             "terminated": ((count,), np.dtype(np.bool_)),
             "truncated": ((count,), np.dtype(np.bool_)),
+            "playing": ((count,), np.dtype(np.bool_)),
         }
 
     def rows(self, start: int, stop: int) -> Buffers:
@@ -146,10 +167,19 @@ class EnvChunk:
         self._starts: list[Any] = []
 
     def reset(self, seed: int | None) -> None:
-        """Start new episodes everywhere; environment i of the chunk gets ``seed + i``."""
+        """Start new episodes everywhere; environment i of the chunk gets ``seed + i``.
+
+        Raises:
+            RowFault: where an environment does.
+        """
         self._starts = [0] * len(self.envs)
         for index in range(len(self.envs)):
-            self._start_episode(index, None if seed is None else seed + index)
+            self.buffers.playing[index] = True
+            try:
+                self._start_episode(index, None if seed is None else seed + index)
+            except Exception as error:
+                raise RowFault.of(index, error) from error
+            self.buffers.playing[index] = False
 
     def _start_episode(self, index: int, seed: int | None) -> None:
         env = self.envs[index]
@@ -158,20 +188,29 @@ class EnvChunk:
         self._log.start_episode(index)
 
     def step(self) -> None:
-        """Play ``buffers.actions`` in every environment; those that ended start their next episode."""
+        """Play ``buffers.actions`` in every environment; those that ended start their next episode.
+
+        Raises:
+            RowFault: where an environment breaks; the rows after it were not played.
+        """
         buffers, next_obs, reward = self.buffers, self.buffers.next_obs, self.buffers.reward
-        terminated, truncated = buffers.terminated, buffers.truncated
+        terminated, truncated, playing = buffers.terminated, buffers.truncated, buffers.playing
         # A copy: an environment may keep or change the action that it is given.
         actions = buffers.actions.copy()
         self._log.append(buffers.actions)
         for index, env in enumerate(self.envs):
-            obs, earned, over, cut, _ = env.step(actions[index])
-            next_obs[index] = obs
-            reward[index] = earned
-            terminated[index] = over
-            truncated[index] = cut
-            if over or cut:
-                self._start_episode(index, None)
+            playing[index] = True
+            try:
+                obs, earned, over, cut, _ = env.step(actions[index])
+                next_obs[index] = obs
+                reward[index] = earned
+                terminated[index] = over
+                truncated[index] = cut
+                if over or cut:
+                    self._start_episode(index, None)
+            except Exception as error:
+                raise RowFault.of(index, error) from error
+            playing[index] = False
 
     def current_obs(self) -> Array:
         """What to act on now ``[n, ...]``."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from gail.envs.vec import VecEnv
+from gail.envs.worker_options import WorkerOptions
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Request:
     """``auto``, or one of the family's own backends."""
     kwargs: dict[str, Any]
     """The environment's keywords; ``max_episode_steps`` is absent, an int of at least 1, or None for no limit."""
+    workers: WorkerOptions = field(default_factory=WorkerOptions)
+    """What becomes of worker processes that break."""
 
     @property
     def renders(self) -> bool:

@@ -43,7 +43,7 @@ def _make_single_envs(spec: EnvSpec, request: Request) -> VecEnv:
         if backend == "async":
             from gail.envs.gym_async import GymAsyncVecEnv
 
-            return GymAsyncVecEnv(spec, request.num_envs, request.device, **kwargs)
+            return GymAsyncVecEnv(spec, request.num_envs, request.device, options=request.workers, **kwargs)
         if backend == "vector_entry_point":
             from gail.envs.gym_vector import make_from_vector_entry_point
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
 
-from gail.envs.chunk import Buffers, EnvChunk, make_env
+from gail.envs.chunk import Buffers, EnvChunk, RowFault, make_env
 from gail.envs.host import HostVecEnv
 from gail.envs.resolve import spec_id
 
@@ -36,10 +36,16 @@ class GymSyncVecEnv(HostVecEnv):
         self._chunk = EnvChunk(envs, self._buffers)
 
     def _reset_buffers(self, seed: int | None) -> None:
-        self._chunk.reset(seed)
+        try:
+            self._chunk.reset(seed)
+        except RowFault as fault:
+            raise self._fault(fault, range(self.num_envs), stepping=False) from fault.__cause__
 
     def _step_buffers(self) -> None:
-        self._chunk.step()
+        try:
+            self._chunk.step()
+        except RowFault as fault:
+            raise self._fault(fault, range(self.num_envs), stepping=True) from fault.__cause__
 
     def _chunk_states(self) -> list[dict[str, Any]]:
         return [self._chunk.state()]

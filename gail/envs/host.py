@@ -11,8 +11,8 @@ import torch
 from gymnasium.wrappers import TimeLimit
 from torch import Tensor
 
-from gail.core.errors import InputError
-from gail.envs.chunk import Buffers, element_layout
+from gail.core.errors import EnvironmentFault, InputError
+from gail.envs.chunk import Buffers, RowFault, element_layout
 from gail.envs.vec import State, Step, VecEnv
 
 
@@ -59,14 +59,21 @@ class HostVecEnv(VecEnv):
         self._valid = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self._is_reset = False
         self._restored = np.ones(num_envs, dtype=np.bool_)
+        # What a fault names: the seed each row was reset with, its episode since then, and that episode's steps so far.
+        self._seeds: list[int | None] = [None] * num_envs
+        self._episodes = np.zeros(num_envs, dtype=np.int64)
+        self._elapsed = np.zeros(num_envs, dtype=np.int64)
 
     @abstractmethod
     def _reset_buffers(self, seed: int | None) -> None:
         """Start new episodes; first observations land in ``reset_obs``."""
 
     @abstractmethod
-    def _step_buffers(self) -> None:
-        """Play ``actions``; results land in the other buffers."""
+    def _step_buffers(self) -> np.ndarray | None:
+        """Play ``actions``; results land in the other buffers.
+
+        Returns the rows ``[N]`` (bool) that were lost and started anew, or None.
+        """
 
     @abstractmethod
     def _chunk_states(self) -> list[dict[str, Any]]:
@@ -76,12 +83,39 @@ class HostVecEnv(VecEnv):
     def _load_chunks(self, state: dict[str, Any]) -> tuple[list[bool], np.ndarray]:
         """Load the state of all N environments: which are exact, and the observations ``[N, ...]``."""
 
+    def _fault(self, fault: RowFault, rows: range, *, stepping: bool, trace: str = "") -> EnvironmentFault:
+        """What happened to the chunk of environments ``rows``, in words."""
+        named = rows if fault.index is None else rows[fault.index : fault.index + 1]
+        row, when = named[0], ""
+        played = stepping or bool(self._elapsed[row])
+        if played and len(named) == 1:
+            step = int(self._elapsed[row]) + stepping
+            when = f"{'in' if stepping else 'after'} step {step} of episode {self._episodes[row]} since that seed"
+        actions = self._buffers.actions
+        action = actions[row] if len(named) == 1 else actions[named.start : named.stop]
+        return EnvironmentFault(
+            self.env_id,
+            fault.problem,
+            {row: self._seeds[row] for row in named},
+            when=when,
+            action=action if played else None,
+            trace=trace,
+        )
+
     def _to_device(self, array: np.ndarray) -> Tensor:
         """A copy of a buffer as a tensor on the device."""
         return torch.from_numpy(array).to(self.device, copy=True)
 
     def reset(self, seed: int | None = None) -> Tensor:
-        """Start new episodes everywhere; see :meth:`VecEnv.reset`."""
+        """Start new episodes everywhere; see :meth:`VecEnv.reset`.
+
+        Raises:
+            EnvironmentFault: where an environment breaks.
+        """
+        if seed is not None:
+            self._seeds = [int(seed) + row for row in range(self.num_envs)]
+        self._episodes[:] = 0 if seed is not None else self._episodes + 1
+        self._elapsed[:] = 0
         self._reset_buffers(None if seed is None else int(seed))
         self._is_reset = True
         return self._to_device(self._buffers.reset_obs)
@@ -91,34 +125,38 @@ class HostVecEnv(VecEnv):
 
         Raises:
             InputError: where ``actions`` is not ``[N, ...]``.
+            EnvironmentFault: where an environment breaks.
         """
         if not self._is_reset:
             raise RuntimeError(f"{self.env_id}: call reset before the first step")
         self._check_actions(actions)
         buffers = self._buffers
         buffers.actions[...] = actions.detach().cpu().numpy()
-        self._step_buffers()
+        lost = self._step_buffers()
         obs = next_obs = self._to_device(buffers.next_obs)
         ended = buffers.terminated | buffers.truncated
+        self._elapsed += 1
         if ended.any():
             merged = buffers.next_obs.copy()
             merged[ended] = buffers.reset_obs[ended]
             obs = torch.from_numpy(merged).to(self.device)
+            self._elapsed[ended] = 0
+            self._episodes[ended] += 1
         return Step(
             obs,
             next_obs,
             self._to_device(buffers.reward),
             self._to_device(buffers.terminated),
             self._to_device(buffers.truncated),
-            self._valid,
+            self._valid if lost is None else self._to_device(~lost),
         )
 
     def state_dict(self) -> State:
         """The running episodes: how each started, and its actions.
 
-        Leaves: ``starts`` and ``rng`` (lists of N seeds or texts), ``lengths`` ``[N]``, ``actions``
-        ``[sum of lengths, ...]``, ``obs`` ``[N, ...]``. An episode too long to be recorded sets
-        ``saves_state`` to False.
+        Leaves: ``seeds`` and ``episodes`` (what faults name), ``worker_restarts``, ``starts`` and ``rng`` (lists of N
+        seeds or texts), ``lengths`` ``[N]``, ``actions`` ``[sum of lengths, ...]``, ``obs`` ``[N, ...]``. An episode
+        too long to be recorded sets ``saves_state`` to False.
         """
         if not self._is_reset:
             raise RuntimeError(f"{self.env_id}: call reset before state_dict")
@@ -127,6 +165,9 @@ class HostVecEnv(VecEnv):
         if (joined["lengths"] < 0).any():
             self.saves_state = False
         return {
+            "seeds": list(self._seeds),
+            "episodes": torch.from_numpy(self._episodes.copy()),
+            "worker_restarts": self.worker_restarts,
             "starts": [start for part in parts for start in part["starts"]],
             "rng": [text for part in parts for text in part["rng"]],
             **{name: torch.from_numpy(array) for name, array in joined.items()},
@@ -149,6 +190,10 @@ class HostVecEnv(VecEnv):
         self.saves_state = self.saves_state and all(exact)
         self._restored = np.array(exact, dtype=np.bool_)
         self._is_reset = True
+        self._seeds = list(state["seeds"])
+        self._episodes[:] = state["episodes"].numpy() + ~np.asarray(exact)
+        self._elapsed[:] = np.where(exact, arrays["lengths"], 0)
+        self.worker_restarts = int(state["worker_restarts"])
         return self._to_device(obs)
 
     def restored(self) -> np.ndarray:

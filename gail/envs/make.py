@@ -16,6 +16,7 @@ from gail.envs.native_family import NATIVE
 from gail.envs.pettingzoo_family import PETTINGZOO
 from gail.envs.resolve import UnknownEnvironment, resolve
 from gail.envs.vec import VecEnv
+from gail.envs.worker_options import WorkerOptions
 
 FAMILIES: tuple[Family, ...] = (NATIVE, PLUG_INS, PETTINGZOO, GYMNASIUM)
 """Who makes what, in the order in which they are asked; the last one takes what nobody else plays."""
@@ -32,6 +33,8 @@ def make_vec(
     num_envs: int,
     device: torch.device | str = "cpu",
     backend: str = "auto",
+    *,
+    workers: WorkerOptions | None = None,
     **env_kwargs: Any,
 ) -> VecEnv:
     """Make a batch of ``num_envs`` environments.
@@ -48,6 +51,7 @@ def make_vec(
             processes), ``vector_entry_point`` (the id's own vectorized class), or ``auto``: native where the
             id has a torch-native class and nothing is rendered; else async where there are at least 8
             environments, more than one core, and an entry point that workers can import; else sync.
+        workers: what becomes of worker processes that break; of no use to backends without any.
         env_kwargs: the environment's own keywords, and ``max_episode_steps`` (None or -1: no limit) and
             ``render_mode``.
 
@@ -67,7 +71,7 @@ def make_vec(
         kwargs["max_episode_steps"] = None
     elif limit is not None and (not isinstance(limit, int) or limit < 1):
         raise InputError(f"{text}: max_episode_steps is {limit!r}, expected an integer of at least 1 (-1: no limit)")
-    request = Request(text, num_envs, torch.device(device), backend, kwargs)
+    request = Request(text, num_envs, torch.device(device), backend, kwargs, workers or WorkerOptions())
     if isinstance(env, VecEnv):
         return use_as_is(env, request)
     if not isinstance(env, str):

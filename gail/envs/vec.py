@@ -14,7 +14,8 @@ What a caller may rely on after ``step = env.step(actions)``:
 2. ``step.obs`` is what to act on next: equal to ``next_obs`` except in rows that ended, where it is the first
    observation of the next episode.
 3. ``step.valid`` is False in rows where nothing was played (the reset row of Gymnasium's NEXT_STEP mode, an
-   absent agent). Such rows enter no rollout, statistic or buffer.
+   absent agent, a row whose worker died). Such rows enter no rollout, statistic or buffer. One that is also
+   ``truncated`` ends an episode that was lost: its return counts nowhere, and ``obs`` starts the next one.
 4. Bootstrap from ``next_obs`` unless ``terminated``; cut every chain over time on ``terminated | truncated``.
 5. Tensors are on ``env.device``; observations have the space's own dtype.
 """
@@ -70,6 +71,7 @@ class VecEnv(ABC):
         max_episode_steps: the time limit in steps, or None.
         device: where every tensor of a step lives, and where actions are expected.
         saves_state: whether :meth:`state_dict` restores the running episodes exactly.
+        worker_restarts: how often a fresh worker process took over from one that broke.
     """
 
     env_id: str
@@ -81,6 +83,7 @@ class VecEnv(ABC):
     max_episode_steps: int | None
     device: torch.device
     saves_state: bool = True
+    worker_restarts: int = 0
 
     def _check_actions(self, actions: Tensor) -> None:
         """Raise an InputError unless ``actions`` is ``[N, ...]``; broadcasting would hide a wrong shape."""

@@ -1,25 +1,26 @@
 """The process that steps one chunk of the async backend's environments; imports no torch.
 
 Protocol, over one socket: the parent writes one byte (:data:`STEP`, ...), for some followed by a message; the
-worker answers with :data:`DONE`, for some followed by one message, or with :data:`FAILED` and a traceback.
+worker answers with :data:`DONE`, for some followed by one message, or with :data:`FAILED` and a :class:`Failure`.
 Actions and results lie in shared memory, so that a step moves one byte each way. End of file means that the
 parent is gone: the worker leaves.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import mmap
 import os
 import signal
 import traceback
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from gail.envs.chunk import Array, Buffers, EnvChunk, make_env
+from gail.envs.chunk import Array, Buffers, EnvChunk, RowFault, make_env
 from gail.envs.resolve import find_spec
 
 STEP, RESET, STATE, LOAD, RENDER, QUIT = b"s", b"r", b"g", b"l", b"v", b"q"
@@ -28,6 +29,17 @@ DONE, FAILED = b"k", b"e"
 Layout = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 
 _CACHE_LINE = 64
+
+
+class Failure(NamedTuple):
+    """Why a worker gave up."""
+
+    row: int | None
+    """Which environment of its chunk broke, where one did."""
+    problem: str
+    """What went wrong, in words."""
+    trace: str
+    """The traceback."""
 
 
 def shared_size(layout: Layout) -> int:
@@ -50,13 +62,15 @@ def _padded_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
     return -(-size // _CACHE_LINE) * _CACHE_LINE + _CACHE_LINE
 
 
-def main(socket: int, shared: int) -> None:
+def main(socket: int, shared: int, trace: int) -> None:
     """Serve the parent until it quits or is gone.
 
     Args:
         socket: file descriptor of the connection.
         shared: file descriptor of the shared memory.
+        trace: file descriptor that gets the Python stack where a signal (SIGSEGV, SIGABRT, ...) ends this process.
     """
+    faulthandler.enable(trace)
     # Ctrl-C reaches the whole process group; the parent decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(socket)
@@ -73,9 +87,10 @@ def main(socket: int, shared: int) -> None:
             _serve(command, chunk, connection)
     except (EOFError, ConnectionError):
         pass
-    except BaseException:
+    except BaseException as error:
+        fault = error if isinstance(error, RowFault) else RowFault.of(None, error)
         os.write(socket, FAILED)
-        connection.send(traceback.format_exc())
+        connection.send(Failure(fault.index, fault.problem, traceback.format_exc()))
     finally:
         if chunk is not None:
             chunk.close()

@@ -28,7 +28,9 @@ from gail.demos import load_demos
 from gail.demos.info import file_hash
 from gail.demos.types import Demonstrations, Transitions, to_transitions
 from gail.envs import make_vec
+from gail.envs.gym_async import check_restarts
 from gail.envs.vec import VecEnv
+from gail.envs.worker_options import WorkerOptions
 from gail.imitation.gail import GAIL
 from gail.imitation.recipes import ImitationConfig, recipe
 
@@ -78,6 +80,7 @@ def imitate(
     out: str | Path | None = None,
     resume: bool = False,
     nonsense_check: bool = False,
+    workers: WorkerOptions | None = None,
     progress: bool = True,
     **overrides: Any,
 ) -> ImitationResult:
@@ -91,6 +94,7 @@ def imitate(
         env_kwargs: keyword arguments of the environment; those of the demonstrations where not given.
         out: run directory (several seeds: ``out/seed-S`` each); None writes nothing.
         resume: go on with the runs in ``out``.
+        workers: what becomes of worker processes that break; may differ in the runs that are resumed.
         nonsense_check: train once more on demonstrations of a random policy, with the same configuration and seed,
             and report how much of the score that reaches: survival, not imitation.
         progress: show progress bars.
@@ -119,15 +123,15 @@ def imitate(
     if out is not None and not resume and not is_unused(out):
         raise InputError(f"{out}: exists already; choose another --out, or --resume to go on with what is there")
 
-    random = random_return(env_id, env_kwargs, backend=config.backend).interval.mean
+    random = random_return(env_id, env_kwargs, backend=config.backend, workers=workers).interval.mean
     returns = demos.returns
     scale = Scale(random, None if returns is None else float(returns.mean()))
     results = []
     for number in seeds:
         directory = out / f"seed-{number}" if out is not None and len(seeds) > 1 else out
-        result = _run_seed(env_id, demos, config, number, env_kwargs, directory, resume, scale, progress)
+        result = _run_seed(env_id, demos, config, number, env_kwargs, directory, resume, scale, workers, progress)
         if nonsense_check:
-            nonsense = _nonsense(env_id, demos, config, number, env_kwargs, directory, resume, scale, progress)
+            nonsense = _nonsense(env_id, demos, config, number, env_kwargs, directory, resume, scale, workers, progress)
             summary = {**result.summary, "nonsense_check": nonsense}
             result = replace(result, summary=summary)
             if directory is not None:
@@ -185,6 +189,7 @@ def _run_seed(
     directory: Path | None,
     resume: bool,
     scale: Scale,
+    workers: WorkerOptions | None,
     progress: bool,
 ) -> SeedResult:
     device = resolve_device(config.device)
@@ -192,10 +197,13 @@ def _run_seed(
     pick = make_generator(seed, "subsample")
     expert = to_transitions(chosen, subsample=config.subsample, generator=pick, device=device)
     build = _behaviour_cloning if config.algo == "bc" else _gail
-    # Behaviour cloning needs the spaces only.
-    num_envs = 1 if config.algo == "bc" else config.num_envs
-    env = make_vec(env_id, num_envs, device=device, backend=config.backend, **env_kwargs)
+    if config.algo == "bc":
+        env = make_vec(env_id, 1, device=device, **env_kwargs)  # it needs the spaces only
+    else:
+        env = make_vec(env_id, config.num_envs, device=device, backend=config.backend, workers=workers, **env_kwargs)
     try:
+        if config.algo != "bc":
+            check_restarts(env, workers)
         if directory is not None:
             run = {
                 "verb": "train",
@@ -221,7 +229,13 @@ def _run_seed(
     finally:
         env.close()
     evaluation = evaluate_in(
-        policy, env_id, env_kwargs, episodes=config.evaluation_episodes, device=device, backend=config.backend
+        policy,
+        env_id,
+        env_kwargs,
+        episodes=config.evaluation_episodes,
+        device=device,
+        backend=config.backend,
+        workers=workers,
     )
     summary = run_summary(
         env_id=env_id,
@@ -234,6 +248,7 @@ def _run_seed(
         expert_return=scale.expert,
         demo_episodes=len(chosen),
         exact_resume=game.exact_resume,
+        worker_restarts=env.worker_restarts,
         device=str(device),
     )
     if directory is not None:
@@ -269,6 +284,7 @@ def _nonsense(
     directory: Path | None,
     resume: bool,
     scale: Scale,
+    workers: WorkerOptions | None,
     progress: bool,
 ) -> dict[str, Any]:
     """The same run on demonstrations of a random policy, scored on the real expert's scale."""
@@ -278,7 +294,7 @@ def _nonsense(
     count = config.demo_episodes or len(demos)
     noise = collect_demos(player, env_id, episodes=count, env_kwargs=env_kwargs, seed=derive_seed(seed, "nonsense"))
     inner = directory / "nonsense" if directory is not None else None
-    result = _run_seed(env_id, noise, config, seed, env_kwargs, inner, resume, scale, progress)
+    result = _run_seed(env_id, noise, config, seed, env_kwargs, inner, resume, scale, workers, progress)
     return {key: result.summary[key] for key in ("return_mean", "normalized_return")}
 
 

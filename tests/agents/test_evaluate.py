@@ -15,6 +15,7 @@ from gail.agents.policy import MLPPolicy, PolicyOutput, RandomPolicy, load_polic
 from gail.core.errors import InputError
 from gail.core.random import seeded_initialization
 from gail.envs import make_vec
+from gail.envs.vec import Step, VecEnv
 
 
 class Leaning:
@@ -44,6 +45,38 @@ def test_each_environment_plays_its_share_so_short_episodes_are_not_preferred() 
     assert np.array_equal(result.returns, result.lengths)
     # CartPole under random play lasts about 22 steps (200,000 episodes measured elsewhere).
     assert random_return("CartPole-v1", {}).interval.mean == pytest.approx(22, abs=4)
+
+
+class LosesItsFirst(VecEnv):
+    """Pays 1 a step and ends after 3; the first episode is lost in its second step."""
+
+    env_id, env_kwargs, num_envs, max_episode_steps = "Loses", {}, 1, 3
+    observation_space, action_space = gym.spaces.Box(0.0, 1.0, (1,)), gym.spaces.Discrete(2)
+    device = torch.device("cpu")
+
+    def reset(self, seed: int | None = None) -> torch.Tensor:
+        self.t, self.whole = 0, False
+        return torch.zeros(1, 1)
+
+    def step(self, actions: torch.Tensor) -> Step:
+        self.t += 1
+        lost = self.t == 2 and not self.whole
+        ended = self.t == 3 or lost
+        self.t, self.whole = (0 if ended else self.t), self.whole or lost
+        obs, no = torch.zeros(1, 1), torch.tensor([False])
+        return Step(obs, obs, torch.ones(1), no, torch.tensor([ended]), torch.tensor([not lost]))
+
+    def state_dict(self) -> dict[str, object]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, object]) -> torch.Tensor:
+        return self.reset()
+
+
+def test_lost_episode_is_no_evaluation_episode() -> None:
+    env = LosesItsFirst()
+    result = evaluate_policy(RandomPolicy(env.observation_space, env.action_space), env, episodes=2)
+    assert result.returns.tolist() == [3.0, 3.0] and result.lengths.tolist() == [3, 3]
 
 
 def test_recorded_actions_replay_to_the_recorded_states_and_returns() -> None:

@@ -196,6 +196,17 @@ def test_rewards_and_steps_of_rows_that_were_not_played_are_not_counted() -> Non
     assert stats.metrics() == {"episodes": 4.0, "return_mean": 77 / 4, "length_mean": 1.5}
 
 
+def test_episode_that_was_lost_counts_nowhere_and_the_next_starts_from_zero() -> None:
+    stats = EpisodeStats(1)
+    add(stats, [5], [0], [1])
+    assert add(stats, [0], [1], [0]) == [0]
+    assert add(stats, [2], [1], [1]) == [1]
+    assert stats.metrics() == {"episodes": 1.0, "return_mean": 2.0, "length_mean": 1.0, "lost_episodes": 1.0}
+    other = EpisodeStats(1)
+    other.load_state_dict(stats.state_dict())
+    assert other.metrics() == stats.metrics()
+
+
 def test_means_are_absent_before_the_first_end() -> None:
     stats = EpisodeStats(1)
     add(stats, [3], [0], [1])

@@ -1,6 +1,8 @@
 """Environments whose observation is the step number, so that any off-by-one shows; importable by workers."""
 
 import os
+import signal
+import time
 
 import gymnasium as gym
 import numpy as np
@@ -8,13 +10,42 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 
-class CountingEnv(gym.Env):
-    """Observes [episode, step]; pays the step number; terminates at ``length``."""
+def _first(path):
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
 
-    def __init__(self, length=3, fail_at=None, die_at=None, hidden=False):
+
+def _raise():
+    raise ValueError("the environment itself is broken")
+
+
+def _hang():
+    while True:
+        time.sleep(0.01)
+
+
+FAULTS = {
+    "raise": _raise,
+    "exit": lambda: os._exit(17),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "hang": _hang,
+}
+
+
+class CountingEnv(gym.Env):
+    """Observes [episode, step]; pays the step number; terminates at ``length``.
+
+    In its ``fault_at``-th step it does ``fault``; where ``once`` names a file, only the first to make that file does.
+    """
+
+    def __init__(self, length=3, fault=None, fault_at=None, once=None, hidden=False):
         self.observation_space = spaces.Box(0, 1e6, (2,), np.float64)
         self.action_space = spaces.Discrete(2)
-        self.length, self.fail_at, self.die_at, self.hidden = length, fail_at, die_at, hidden
+        self.length, self.fault, self.fault_at, self.once, self.hidden = length, fault, fault_at, once, hidden
         self.episode = -1
         self.total = 0
 
@@ -29,10 +60,8 @@ class CountingEnv(gym.Env):
     def step(self, action):
         self.count += 1
         self.total += 1
-        if self.total == self.fail_at:
-            raise ValueError("the environment itself is broken")
-        if self.total == self.die_at:
-            os._exit(17)
+        if self.total == self.fault_at and (self.once is None or _first(self.once)):
+            FAULTS[self.fault]()
         return self._obs(), float(self.count), self.count == self.length, False, {}
 
     def _obs(self):
@@ -56,6 +85,21 @@ class NoisyWalk(gym.Env):
         self.state = (self.state + self.np_random.integers(-5, 6, 2) + np.round(3 * action).astype(int)) % 1000
         action *= 0  # a careless environment that changes what it was given
         return self.state, float(self.state.sum()), bool(self.np_random.random() < 0.05), False, {}
+
+
+class FragileWalk(NoisyWalk):
+    """The same walk, which does ``fault`` in its ``fault_at``-th step, as CountingEnv does."""
+
+    def __init__(self, fault, fault_at, once):
+        super().__init__()
+        self.observation_space = spaces.Box(0, 1000, (2,), np.int64)
+        self.fault, self.fault_at, self.once, self.total = fault, fault_at, once, 0
+
+    def step(self, action):
+        self.total += 1
+        if self.total == self.fault_at and _first(self.once):
+            FAULTS[self.fault]()
+        return super().step(action)
 
 
 class DictEnv(gym.Env):
@@ -115,6 +159,7 @@ def register():
     for name, entry, limit in (
         ("Counting-v0", "counting_envs:CountingEnv", None),
         ("NoisyWalk-v0", "counting_envs:NoisyWalk", 40),
+        ("FragileWalk-v0", "counting_envs:FragileWalk", 40),
         ("DictObs-v0", "counting_envs:DictEnv", None),
     ):
         if name not in gym.registry:

@@ -150,29 +150,9 @@ def test_state_of_another_batch_size_is_refused():
         make_vec("CartPole-v1", 3, backend="sync").load_state_dict(env.state_dict())
 
 
-def test_dead_worker_is_named_with_its_environments_and_exit_code():
-    env = make_vec("Counting-v0", 4, backend="async", num_workers=2, length=100, die_at=3)
-    env.reset(0)
-    processes = list(env._processes)
-    with pytest.raises(RuntimeError, match=r"environments 0 to 1 died \(exit code 17\)"):
-        play(env, sample(env, 5))
-    assert all(process.poll() is not None for process in processes)
-    with pytest.raises(RuntimeError, match="closed"):
-        env.reset(0)
-    env.close()
-
-
-def test_exception_in_a_worker_comes_with_its_traceback():
-    env = make_vec("Counting-v0", 2, backend="async", length=100, fail_at=3)
-    env.reset(0)
-    with pytest.raises(RuntimeError, match=r"environments 0 to 0 failed(.|\n)*the environment itself is broken"):
-        play(env, sample(env, 5))
-    assert all(process.poll() is not None for process in env._processes)
-
-
 def test_workers_leave_when_the_environment_is_collected():
     env = make_vec("Counting-v0", 2, backend="async")
-    processes = list(env._processes)
+    processes = [worker.process for worker in env._workers]
     del env
     gc.collect()
     assert [process.poll() for process in processes] == [0, 0]
@@ -183,7 +163,7 @@ def test_workers_leave_with_a_parent_that_raises_and_import_no_torch():
         "import counting_envs, sys\n"
         "from gail.envs import make_vec\n"
         "env = make_vec('Counting-v0', 2, backend='async')\n"
-        "for p in env._processes:\n"
+        "for p in [worker.process for worker in env._workers]:\n"
         "    print(p.pid, 'libtorch' in open(f'/proc/{p.pid}/maps').read(), flush=True)\n"
         "env.reset(0)\n"
         "raise SystemError('parent fails')\n"
