@@ -12,7 +12,7 @@ from gail.agents.policy import Policy
 from gail.core.progress import ProgressBar
 from gail.core.random import make_generator
 from gail.demos.types import Demonstrations, Trajectory
-from gail.envs import make_vec
+from gail.envs import make_vec, resolve_env
 
 _WIDTH = 25
 """Episodes played together."""
@@ -45,7 +45,7 @@ def collect_demos(
     Raises:
         InputError: where the policy's spaces are not the environment's.
     """
-    kwargs = dict(env_kwargs or {})
+    env_id, kwargs = resolve_env(env_id, env_kwargs)
     trajectories: list[Trajectory] = []
     with ProgressBar(f"recording {env_id}", episodes, unit="episodes", enabled=progress) as bar:
         for first in range(0, episodes, _WIDTH):

@@ -15,7 +15,7 @@ from gail.core.device import resolve_device
 from gail.core.errors import InputError
 from gail.core.random import make_generator
 from gail.core.statistics import Interval, mean_interval, normalized
-from gail.envs import make_vec
+from gail.envs import make_vec, resolve_env
 from gail.envs.spaces import spaces_equal
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
@@ -129,7 +129,11 @@ def evaluate_in(
     backend: str = "auto",
     workers: WorkerOptions | None = None,
 ) -> Evaluation:
-    """As :func:`evaluate_policy`, in a batch of environments made for it and closed afterwards."""
+    """As :func:`evaluate_policy`, in a batch of environments made for it and closed afterwards.
+
+    What changes a game for training only (clipped rewards, lives as episodes) is left out.
+    """
+    env_id, env_kwargs = resolve_env(env_id, env_kwargs, for_evaluation=True)
     width = min(episodes, _WIDTH)
     env = make_vec(env_id, width, device=device, backend=backend, workers=workers, **env_kwargs)
     try:
@@ -142,6 +146,7 @@ def random_return(
     env_id: str, env_kwargs: dict[str, Any], *, backend: str = "auto", workers: WorkerOptions | None = None
 ) -> Evaluation:
     """What uniform random play gets, over 100 episodes with fixed seeds."""
+    env_id, env_kwargs = resolve_env(env_id, env_kwargs, for_evaluation=True)
     env = make_vec(env_id, _WIDTH, backend=backend, workers=workers, **env_kwargs)
     try:
         policy = RandomPolicy(env.observation_space, env.action_space)
@@ -172,7 +177,7 @@ def evaluate(
         device: where the policy runs.
 
     Returns:
-        Plain data: ``env_id, episodes, deterministic, return_mean, return_interval, return_std, return_min,
+        Plain data: ``env_id, env_kwargs, episodes, deterministic, return_mean, return_interval, return_std, return_min,
         return_max, length_mean, random_return, expert_return, normalized_return`` (the last two None where no
         summary beside the policy tells the expert's return).
 
@@ -182,10 +187,8 @@ def evaluate(
     if episodes < 1:
         raise InputError(f"--episodes: {episodes}, expected at least 1")
     loaded = load_policy(source, resolve_device(device))
-    same = env_id is None or env_id == loaded.env_id
-    env_id = env_id or loaded.env_id
-    if env_kwargs is None:
-        env_kwargs = loaded.env_kwargs if same else {}
+    env_id, env_kwargs = resolve_env(*loaded.environment(env_id, env_kwargs), for_evaluation=True)
+    same = env_id == loaded.env_id
     result = evaluate_in(
         loaded.policy, env_id, env_kwargs, episodes=episodes, deterministic=deterministic, seed=seed, device=device
     )
@@ -194,6 +197,7 @@ def evaluate(
     interval = result.interval
     return {
         "env_id": env_id,
+        "env_kwargs": env_kwargs,
         "episodes": episodes,
         "deterministic": deterministic,
         "return_mean": interval.mean,

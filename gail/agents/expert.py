@@ -20,7 +20,7 @@ from gail.core.errors import InputError
 from gail.core.player import Player
 from gail.core.random import derive_seed, make_generator
 from gail.core.rundir import open_run, write_summary
-from gail.envs import make_vec
+from gail.envs import make_vec, resolve_env
 from gail.envs.gym_async import check_restarts
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
@@ -176,8 +176,8 @@ def train_expert(
     Raises:
         InputError: on anything that cannot be used, before training starts.
     """
+    env_id, env_kwargs = resolve_env(env_id, env_kwargs)
     config = config or expert_recipe(env_id)
-    env_kwargs = env_kwargs or {}
     device = resolve_device(config.device)
     use_threads(config.threads)
     env = make_vec(env_id, config.num_envs, device=device, backend=config.backend, workers=workers, **env_kwargs)

@@ -20,6 +20,7 @@ from gail.core.networks import Activation, Normalizer, hidden_layers, mlp
 from gail.core.pixels import PixelConfig, PixelTrunk, TrunkName, channels_last
 from gail.core.precision import Precision
 from gail.core.random import seeded_initialization
+from gail.envs import resolve_env
 from gail.envs.spaces import (
     SUPPORTED,
     MaskedBox,
@@ -337,6 +338,13 @@ class LoadedPolicy:
     policy: MLPPolicy | PixelPolicy
     env_id: str
     env_kwargs: dict[str, Any]
+
+    def environment(self, env_id: str | None, env_kwargs: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+        """What to play: ``env_id`` with ``env_kwargs``, each as in the training where it is None."""
+        resolved, _ = resolve_env(self.env_id if env_id is None else env_id)
+        if env_kwargs is None:
+            env_kwargs = self.env_kwargs if resolved == self.env_id else {}
+        return resolve_env(resolved, env_kwargs)
 
 
 def load_policy(path: str | Path, device: torch.device | str = "cpu") -> LoadedPolicy:

@@ -11,7 +11,7 @@ import tyro
 
 from gail.agents.collect import collect_demos
 from gail.agents.policy import load_policy
-from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json, subcommand
+from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json, print_protocol, subcommand
 from gail.core.errors import InputError
 from gail.demos import Columns, Demonstrations, describe, inspect_demos, load_demos, save_demos
 
@@ -173,14 +173,13 @@ def _collect(argv: list[str]) -> int:
     if arguments.out.exists():
         raise InputError(f"{arguments.out}: exists already; choose another --out")
     loaded = load_policy(arguments.policy)
-    kwargs = parse_kwargs(arguments.env_kwargs)
-    if kwargs is None:
-        kwargs = loaded.env_kwargs if arguments.env in (None, loaded.env_id) else {}
+    env_id, env_kwargs = loaded.environment(arguments.env, parse_kwargs(arguments.env_kwargs))
+    print_protocol(env_id, env_kwargs)
     demos = collect_demos(
         loaded.policy,
-        arguments.env or loaded.env_id,
+        env_id,
         episodes=arguments.episodes,
-        env_kwargs=kwargs,
+        env_kwargs=env_kwargs,
         deterministic=not arguments.stochastic,
         seed=arguments.seed,
         source=f"gail demos collect {arguments.policy}",

@@ -8,9 +8,9 @@ from typing import Annotated
 import gymnasium as gym
 import tyro
 
-from gail.cli.options import Common, parse, parse_kwargs, print_json, show, subcommand
+from gail.cli.options import Common, parse, parse_kwargs, print_json, print_protocol, show, subcommand
 from gail.core.errors import InputError
-from gail.envs import check_vec_env, make_vec
+from gail.envs import check_vec_env, make_vec, resolve_env
 from gail.envs.native_family import NATIVE_IDS
 
 
@@ -32,7 +32,7 @@ class CheckArguments:
     num_envs: int = 4
     """Environments stepped together."""
     backend: str = "auto"
-    """auto, native, sync, async or vector_entry_point."""
+    """auto, native, atari, sync, async or vector_entry_point."""
     steps: int = 200
     """Steps of random play."""
     env_kwargs: str | None = None
@@ -68,6 +68,7 @@ def _list(argv: list[str]) -> int:
 def _check(argv: list[str]) -> int:
     arguments = parse(CheckArguments, argv, prog="gail envs check", description="Run the contract on an environment.")
     kwargs = parse_kwargs(arguments.env_kwargs) or {}
+    print_protocol(*resolve_env(arguments.env, kwargs))
     env = make_vec(arguments.env, arguments.num_envs, backend=arguments.backend, **kwargs)
     try:
         findings = check_vec_env(env, steps=arguments.steps)

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from gail.agents.evaluate import EVALUATION_SEED, evaluate
-from gail.cli.options import Common, parse, parse_kwargs, print_json, show
+from gail.cli.options import Common, parse, parse_kwargs, print_json, print_protocol, show
 from gail.core.errors import InputError
 from gail.report import policy_video
 
@@ -51,6 +51,7 @@ def run(argv: list[str]) -> int:
         seed=arguments.seed,
         device=arguments.device,
     )
+    print_protocol(result["env_id"], result["env_kwargs"])
     row = {
         "episodes": result["episodes"],
         "return": result["return_mean"],

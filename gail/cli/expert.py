@@ -10,9 +10,19 @@ from typing import Annotated
 import tyro
 
 from gail.agents.expert import ExpertConfig, expert_recipe, train_expert
-from gail.cli.options import Common, default_out, flag_value, parse, parse_kwargs, print_json, settings_from_file, show
+from gail.cli.options import (
+    Common,
+    default_out,
+    flag_value,
+    parse,
+    parse_kwargs,
+    print_json,
+    print_protocol,
+    settings_from_file,
+    show,
+)
 from gail.core.errors import InputError
-from gail.envs import make_vec
+from gail.envs import make_vec, resolve_env
 from gail.envs.worker_options import WorkerOptions
 
 
@@ -60,6 +70,7 @@ def run(argv: list[str]) -> int:
     if arguments.out is None:
         # Known from the start, so that an interrupted run can be resumed.
         print(f"run directory: {out}", file=sys.stderr)
+    print_protocol(*resolve_env(arguments.env, parse_kwargs(arguments.env_kwargs)))
     result = train_expert(
         arguments.env,
         config=arguments.settings,

@@ -18,6 +18,7 @@ from rich.table import Table
 from gail.core.config import override, read_toml
 from gail.core.errors import InputError
 from gail.core.rundir import strict_json
+from gail.envs.atari import is_atari, read_protocol
 
 T = TypeVar("T")
 
@@ -128,6 +129,12 @@ def format_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(format_value(item) for item in value) + "]"
     return str(value)
+
+
+def print_protocol(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
+    """Say by which rules an Atari game is played; says nothing for other environments."""
+    if is_atari(env_id):
+        print(f"{env_id}: {read_protocol(env_id, env_kwargs)}")
 
 
 def print_json(data: Mapping[str, Any]) -> None:

@@ -17,12 +17,13 @@ from gail.cli.options import (
     parse,
     parse_kwargs,
     print_json,
+    print_protocol,
     settings_from_file,
     show,
 )
 from gail.core.errors import InputError
 from gail.demos import load_demos
-from gail.envs import make_vec
+from gail.envs import make_vec, resolve_env
 from gail.envs.worker_options import WorkerOptions
 from gail.imitation.imitate import imitate
 from gail.imitation.recipes import ImitationConfig, recipe
@@ -71,6 +72,7 @@ def run(argv: list[str]) -> int:
     if arguments.out is None:
         # Known from the start, so that an interrupted run can be resumed.
         print(f"run directory: {out}", file=sys.stderr)
+    print_protocol(*resolve_env(arguments.env, demos.env_kwargs if kwargs is None else kwargs))
     result = imitate(
         arguments.env,
         demos,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gail.envs.make import EnvLike as EnvLike
     from gail.envs.make import make_vec as make_vec
     from gail.envs.make import open_vec as open_vec
+    from gail.envs.make import resolve_env as resolve_env
     from gail.envs.vec import State as State
     from gail.envs.vec import Step as Step
     from gail.envs.vec import VecEnv as VecEnv
@@ -32,6 +33,7 @@ _HOMES = {
     "make_vec": "make",
     "open_vec": "make",
     "record_video": "video",
+    "resolve_env": "make",
     "side_by_side": "video",
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "make_vec",
     "open_vec",
     "record_video",
+    "resolve_env",
     "side_by_side",
 ]
 

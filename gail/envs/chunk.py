@@ -21,6 +21,7 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from gail.core.errors import InputError
+from gail.envs.atari import is_atari, make_single
 from gail.envs.rendering import prepare_headless, render_frame
 
 REPLAY_LIMIT = 100_000
@@ -53,6 +54,8 @@ def make_env(spec: EnvSpec, env_kwargs: Mapping[str, Any]) -> gym.Env:
     """One environment with its time limit, and without the wrapper that checks every step's types."""
     if env_kwargs.get("render_mode") is not None:
         prepare_headless()
+    if is_atari(spec.id):
+        return make_single(spec, env_kwargs)
     return gym.make(spec, disable_env_checker=True, **env_kwargs)
 
 
@@ -223,11 +226,14 @@ class EnvChunk:
     def state(self) -> dict[str, Any]:
         """Arrays and JSON values that :meth:`load` goes on from.
 
-        ``lengths`` ``[n]`` is -1 for an episode that is too long to be replayed.
+        ``lengths`` ``[n]`` is -1 for an episode that cannot be replayed (see ``_can_replay``) or is too long.
         """
         if not self._starts:
             raise RuntimeError("call reset before state_dict")
-        episodes = [self._log.episode(index) for index in range(len(self.envs))]
+        episodes = [
+            self._log.episode(index) if _can_replay(self.envs[index], start) else None
+            for index, start in enumerate(self._starts)
+        ]
         empty = self.buffers.actions[:0]
         return {
             "starts": [start if isinstance(start, int) else _rng_to_text(start) for start in self._starts],
@@ -281,6 +287,11 @@ class EnvChunk:
         """Close every environment."""
         for env in self.envs:
             env.close()
+
+
+def _can_replay(env: gym.Env, start: Any) -> bool:
+    """Whether an episode that started so can be played again: an Atari console's own generator only knows seeds."""
+    return isinstance(start, int) or not hasattr(env.unwrapped, "ale")
 
 
 def _rng_to_text(state: Mapping[str, Any]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from gail.core.errors import InputError
+from gail.envs.atari import is_atari, read_protocol
+from gail.envs.atari_family import ATARI, named_game
 from gail.envs.custom import use_as_is
 from gail.envs.family import Family, Request
 from gail.envs.gym_family import GYMNASIUM, PLUG_INS, make_resolved
@@ -18,7 +20,7 @@ from gail.envs.resolve import UnknownEnvironment, resolve
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
 
-FAMILIES: tuple[Family, ...] = (NATIVE, PLUG_INS, PETTINGZOO, GYMNASIUM)
+FAMILIES: tuple[Family, ...] = (NATIVE, PLUG_INS, PETTINGZOO, ATARI, GYMNASIUM)
 """Who makes what, in the order in which they are asked; the last one takes what nobody else plays."""
 
 _FEW = 12
@@ -48,12 +50,13 @@ def make_vec(
         num_envs: N, at least 1; of a PettingZoo environment, copies, each of which has a row per possible agent.
         device: where every tensor of a step lives.
         backend: ``native`` (torch tensors, any device), ``sync`` (in this process), ``async`` (worker
-            processes), ``vector_entry_point`` (the id's own vectorized class), or ``auto``: native where the
-            id has a torch-native class and nothing is rendered; else async where there are at least 8
-            environments, more than one core, and an entry point that workers can import; else sync.
+            processes), ``atari`` (``ALE/*-v5`` pixels by ALE's own threads), ``vector_entry_point`` (the id's
+            own vectorized class), or ``auto``: native or atari where the id has it and nothing is rendered; else
+            async where there are at least 8 environments, more than one core, and an entry point that workers can
+            import; else sync.
         workers: what becomes of worker processes that break; of no use to backends without any.
-        env_kwargs: the environment's own keywords, and ``max_episode_steps`` (None or -1: no limit) and
-            ``render_mode``.
+        env_kwargs: the environment's own keywords (``ALE/*-v5``: :class:`gail.envs.atari.AtariProtocol`), and
+            ``max_episode_steps`` (None or -1: no limit) and ``render_mode``.
 
     Raises:
         InputError: on an unknown id, backend or keyword, a space that is not supported, a backend that the id
@@ -89,6 +92,29 @@ def make_vec(
     played = [name for family, ids in owners.items() if backend in family.backends for name in ids]
     which = f" ({backend} plays {', '.join(played)})" if len(played) <= _FEW else ""
     raise InputError(f"{env} has no backend {backend!r}, expected one of {', '.join(['auto', *expected])}{which}")
+
+
+def resolve_env(
+    env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, for_evaluation: bool = False
+) -> tuple[str, dict[str, Any]]:
+    """The full id and the keywords as they are saved, so that what was played can be played again.
+
+    Atari games by their bare name get their id (``Pong``: ``ALE/Pong-v5``), and every Atari game all keywords of its
+    protocol. All else is returned as it is, also where it is unknown.
+
+    Args:
+        env_id: an id or a bare name.
+        env_kwargs: keywords of the environment.
+        for_evaluation: leave out what changes an Atari game for training only (clipped rewards, lives as episodes).
+
+    Raises:
+        InputError: on a bad Atari keyword.
+    """
+    env_id, kwargs = named_game(env_id) or env_id, dict(env_kwargs or {})
+    if not is_atari(env_id):
+        return env_id, kwargs
+    protocol = read_protocol(env_id, kwargs)
+    return env_id, (protocol.for_evaluation() if for_evaluation else protocol).keywords()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 ============================  ==================================================================================
 ``Hopper-v5``                 registered in Gymnasium
+``Pong``                      the Atari game ``ALE/Pong-v5``
 ``maze``                      an installed package's entry point in the group ``gail.envs``
 ``my_package:MyEnv-v0``       ``my_package`` is imported; then a registered id, or an attribute of the module
 ``./my_env.py:MyEnv``         the file is run as a module; then likewise
@@ -10,8 +11,8 @@ a callable (in Python)        makes one environment from keywords, or a batch wh
 ============================  ==================================================================================
 
 A class or function whose signature has ``num_envs`` makes a whole batch (:class:`Batch`), any other one a single
-Gymnasium environment. The first two kinds of names, and PettingZoo's and MPE2's own modules, may come from a data file;
-the others say what code to run, so they are taken from the user only (:func:`require_registered`).
+Gymnasium environment. The first three kinds of names, and PettingZoo's and MPE2's own modules, may come from a data
+file; the others say what code to run, so they are taken from the user only (:func:`require_registered`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from gail.core.errors import InputError
+from gail.envs.atari import find_game
 
 ENTRY_POINT_GROUP = "gail.envs"
 """Where an installed package names its environments: ``name = "module:callable"``."""
@@ -44,7 +46,14 @@ CALLABLE_PREFIX = "callable:"
 """How the id of an environment begins that was made by a Python callable, which no file can name."""
 
 _REGISTERING_MODULES = {"ALE": "ale_py"}
-_EXTRAS = {"Box2D": "box2d", "ale_py": "atari", "mujoco": "mujoco", "pygame": "classic-control"}
+_ATARI_PACKAGES = "'gail-toolkit[atari]'"
+_EXTRAS = {
+    "Box2D": "'gymnasium[box2d]'",
+    "ale_py": _ATARI_PACKAGES,
+    "cv2": _ATARI_PACKAGES,
+    "mujoco": "'gymnasium[mujoco]'",
+    "pygame": "'gymnasium[classic-control]'",
+}
 
 
 @dataclass
@@ -166,6 +175,16 @@ def resolve(env: str | Callable[..., Any]) -> Resolved:
     installed = installed_entry_points()
     if name in installed:
         return _from_object(_load_entry_point(installed[name]), name, name)
+    try:
+        # Looking a game up registers ALE's ids, also those of other protocols (Pong-v4).
+        game = find_game(name) or name
+    except ImportError:
+        if re.fullmatch(r"\w+", name):
+            advice = f"if it is an Atari game, install them with: pip install {_ATARI_PACKAGES}"
+            raise InputError(f"environment {env!r} is unknown; {advice}") from None
+    else:
+        if game in gym.registry:
+            return gym.registry[game]
     raise UnknownEnvironment(env, [*gym.registry, *installed])
 
 
@@ -285,7 +304,7 @@ def dependency_advice(error: BaseException) -> str:
         name = getattr(cause, "name", None)
         if isinstance(cause, ModuleNotFoundError) and name:
             extra = _EXTRAS.get(name.partition(".")[0])
-            package = f"'gymnasium[{extra}]'" if extra else name.partition(".")[0]
+            package = extra or name.partition(".")[0]
             return f"package {name!r} is missing; install it with: pip install {package}"
         cause = cause.__cause__ or cause.__context__
     return text

@@ -27,7 +27,7 @@ from gail.core.statistics import Interval, mean_interval
 from gail.demos import load_demos
 from gail.demos.info import file_hash
 from gail.demos.types import Demonstrations, Transitions, to_transitions
-from gail.envs import make_vec
+from gail.envs import make_vec, resolve_env
 from gail.envs.gym_async import check_restarts
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
@@ -107,7 +107,7 @@ def imitate(
         InputError: on anything that cannot be used, before training starts.
     """
     demos = load_demos(demos) if isinstance(demos, str | Path) else demos
-    env_kwargs = dict(demos.env_kwargs) if env_kwargs is None else env_kwargs
+    env_id, env_kwargs = resolve_env(env_id, demos.env_kwargs if env_kwargs is None else env_kwargs)
     probe = make_vec(env_id, 1, **env_kwargs)
     try:
         config = replace(config or recipe(env_id, probe.action_space), **overrides)

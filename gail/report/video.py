@@ -145,10 +145,7 @@ def policy_video(
         InputError: where the environment cannot be rendered or the policy does not fit it.
     """
     loaded = load_policy(source)
-    same = env_id in (None, loaded.env_id)
-    env_id = env_id or loaded.env_id
-    if env_kwargs is None:
-        env_kwargs = loaded.env_kwargs if same else {}
+    env_id, env_kwargs = loaded.environment(env_id, env_kwargs)
     kwargs = {**_camera(env_id), **env_kwargs, "render_mode": "rgb_array"}
     env = make_vec(env_id, 1, backend="sync", **kwargs)
     try:
