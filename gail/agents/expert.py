@@ -37,7 +37,7 @@ class ExpertConfig:
     num_envs: int = 16
     """Environments stepped together."""
     backend: str = "auto"
-    """How environments are vectorized: auto, native, sync, async or vector_entry_point."""
+    """How environments are vectorized: auto, native, mujoco, sync, async or vector_entry_point."""
     device: str = "cpu"
     """Where networks and tensors live: cpu, cuda, cuda:1, ..."""
     threads: int = 1

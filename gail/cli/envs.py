@@ -11,6 +11,7 @@ import tyro
 from gail.cli.options import Common, parse, parse_kwargs, print_json, print_protocol, show, subcommand
 from gail.core.errors import InputError
 from gail.envs import check_vec_env, make_vec, resolve_env
+from gail.envs.mujoco_family import MUJOCO_IDS
 from gail.envs.native_family import NATIVE_IDS
 
 
@@ -32,7 +33,7 @@ class CheckArguments:
     num_envs: int = 4
     """Environments stepped together."""
     backend: str = "auto"
-    """auto, native, atari, sync, async or vector_entry_point."""
+    """auto, native, mujoco, atari, sync, async or vector_entry_point."""
     steps: int = 200
     """Steps of random play."""
     env_kwargs: str | None = None
@@ -51,7 +52,7 @@ def _list(argv: list[str]) -> int:
     rows = [
         {
             "id": name,
-            "backend": "native" if name in NATIVE_IDS else "gymnasium",
+            "backend": _backend(name),
             "time_limit": gym.registry[name].max_episode_steps if name in gym.registry else None,
         }
         for name in sorted(ids)
@@ -63,6 +64,11 @@ def _list(argv: list[str]) -> int:
     if arguments.common.json:
         print_json({"rows": rows})
     return 0
+
+
+def _backend(env_id: str) -> str:
+    """What steps it where nothing else is asked for."""
+    return "native" if env_id in NATIVE_IDS else "mujoco" if env_id in MUJOCO_IDS else "gymnasium"
 
 
 def _check(argv: list[str]) -> int:

@@ -236,8 +236,8 @@ class EnvChunk:
         ]
         empty = self.buffers.actions[:0]
         return {
-            "starts": [start if isinstance(start, int) else _rng_to_text(start) for start in self._starts],
-            "rng": [_rng_to_text(env.unwrapped.np_random.bit_generator.state) for env in self.envs],
+            "starts": [start if isinstance(start, int) else rng_to_text(start) for start in self._starts],
+            "rng": [rng_to_text(env.unwrapped.np_random.bit_generator.state) for env in self.envs],
             "lengths": np.array([-1 if actions is None else len(actions) for actions in episodes], np.int64),
             "actions": np.concatenate([empty, *(actions for actions in episodes if actions is not None)]),
             "obs": self.current_obs(),
@@ -277,7 +277,7 @@ class EnvChunk:
                 return False
         self.buffers.next_obs[index] = obs
         same_obs = self.buffers.next_obs[index].tobytes() == np.ascontiguousarray(reached).tobytes()
-        return same_obs and _rng_to_text(env.unwrapped.np_random.bit_generator.state) == rng
+        return same_obs and rng_to_text(env.unwrapped.np_random.bit_generator.state) == rng
 
     def render(self) -> list[Array]:
         """One RGB frame per environment."""
@@ -294,18 +294,28 @@ def _can_replay(env: gym.Env, start: Any) -> bool:
     return isinstance(start, int) or not hasattr(env.unwrapped, "ale")
 
 
-def _rng_to_text(state: Mapping[str, Any]) -> str:
+def rng_to_text(state: Mapping[str, Any]) -> str:
+    """A bit generator's state as JSON."""
     # Text, because the 128-bit integers inside do not survive every JSON reader.
     return json.dumps(state, default=lambda array: array.tolist())
 
 
-def _set_rng(env: gym.Env, text: str) -> dict[str, Any]:
-    """Put the environment's random generator into a saved state, and return that state."""
+def rng_from_text(text: str) -> np.random.Generator:
+    """A random generator in the state that :func:`rng_to_text` wrote.
+
+    Raises:
+        InputError: on an unknown kind of bit generator.
+    """
     state = json.loads(text)
     name = state["bit_generator"]
     if name not in _BIT_GENERATORS:
         raise InputError(f"saved random generator is {name!r}, expected one of {', '.join(_BIT_GENERATORS)}")
     generator = getattr(np.random, name)()
     generator.state = state
-    env.unwrapped.np_random = np.random.Generator(generator)
-    return state
+    return np.random.Generator(generator)
+
+
+def _set_rng(env: gym.Env, text: str) -> dict[str, Any]:
+    """Put the environment's random generator into a saved state, and return that state."""
+    env.unwrapped.np_random = rng_from_text(text)
+    return json.loads(text)

@@ -39,7 +39,7 @@ def _make_single_envs(spec: EnvSpec, request: Request) -> VecEnv:
     kwargs = dict(request.kwargs)
     if "max_episode_steps" in kwargs and kwargs["max_episode_steps"] is None:
         kwargs["max_episode_steps"] = -1  # Gymnasium reads None as "the registered limit"
-    with _clear_errors(spec, kwargs):
+    with clear_errors(spec, kwargs):
         if backend == "async":
             from gail.envs.gym_async import GymAsyncVecEnv
 
@@ -64,7 +64,7 @@ def _choose_backend(spec: EnvSpec, num_envs: int) -> str:
 
 
 @contextmanager
-def _clear_errors(spec: EnvSpec, kwargs: dict[str, Any]) -> Iterator[None]:
+def clear_errors(spec: EnvSpec, kwargs: dict[str, Any]) -> Iterator[None]:
     """Turn what Gymnasium raises while an environment is made into one line that says how to mend it."""
     try:
         yield

@@ -14,13 +14,14 @@ from gail.envs.atari_family import ATARI, named_game
 from gail.envs.custom import use_as_is
 from gail.envs.family import Family, Request
 from gail.envs.gym_family import GYMNASIUM, PLUG_INS, make_resolved
+from gail.envs.mujoco_family import MUJOCO
 from gail.envs.native_family import NATIVE
 from gail.envs.pettingzoo_family import PETTINGZOO
 from gail.envs.resolve import UnknownEnvironment, resolve
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
 
-FAMILIES: tuple[Family, ...] = (NATIVE, PLUG_INS, PETTINGZOO, ATARI, GYMNASIUM)
+FAMILIES: tuple[Family, ...] = (NATIVE, MUJOCO, PLUG_INS, PETTINGZOO, ATARI, GYMNASIUM)
 """Who makes what, in the order in which they are asked; the last one takes what nobody else plays."""
 
 _FEW = 12
@@ -49,11 +50,11 @@ def make_vec(
             a :class:`VecEnv`, which is returned as it is, with its own ``num_envs``.
         num_envs: N, at least 1; of a PettingZoo environment, copies, each of which has a row per possible agent.
         device: where every tensor of a step lives.
-        backend: ``native`` (torch tensors, any device), ``sync`` (in this process), ``async`` (worker
-            processes), ``atari`` (``ALE/*-v5`` pixels by ALE's own threads), ``vector_entry_point`` (the id's
-            own vectorized class), or ``auto``: native or atari where the id has it and nothing is rendered; else
-            async where there are at least 8 environments, more than one core, and an entry point that workers can
-            import; else sync.
+        backend: ``native`` (torch tensors, any device), ``mujoco`` (threads of this process inside MuJoCo), ``sync``
+            (in this process), ``async`` (worker processes), ``atari`` (``ALE/*-v5`` pixels by ALE's own threads),
+            ``vector_entry_point`` (the id's own vectorized class), or ``auto``: native, mujoco or atari where the
+            id has it and nothing is rendered; else async where there are at least 8 environments, more than one
+            core, and an entry point that workers can import; else sync.
         workers: what becomes of worker processes that break; of no use to backends without any.
         env_kwargs: the environment's own keywords (``ALE/*-v5``: :class:`gail.envs.atari.AtariProtocol`), and
             ``max_episode_steps`` (None or -1: no limit) and ``render_mode``.

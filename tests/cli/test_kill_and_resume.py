@@ -48,11 +48,11 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("env_id", SMALL)
-def test_killed_at_random_moments_and_resumed_gives_the_same_policy(env_id: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("env_id,backend", [("CartPole-v1", "native"), ("Hopper-v5", "sync"), ("Hopper-v5", "mujoco")])
+def test_killed_at_random_moments_and_resumed_gives_the_same_policy(env_id: str, backend: str, tmp_path: Path) -> None:
     demos = random_demos(env_id, tmp_path / "demos.npz")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    flags = SMALL[env_id]
+    flags = [*SMALL[env_id], "--backend", backend]
     subprocess.run(command(env_id, demos, whole, *flags), check=True, capture_output=True)
     draw = random.Random(0)
     last, kills = 0, 0

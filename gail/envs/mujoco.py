@@ -1,0 +1,233 @@
+"""Gymnasium's MuJoCo environments as one batch in this process, bit-equal to the single ones.
+
+Every environment is a ``mujoco.MjData``; a few threads advance them inside MuJoCo (:mod:`gail.envs.mujoco_team`), and
+observations, rewards and terminations of the whole batch are array operations (:mod:`gail.envs.mujoco_tasks`). The
+model, the frame skip, every constant and the draws of a reset come from one instance of the Gymnasium class; before
+anything is played, the array operations are compared with that instance (:mod:`gail.envs.mujoco_truth`).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any, Literal
+
+import mujoco
+import numpy as np
+import torch
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.utils.seeding import np_random
+from torch import Tensor
+
+from gail.core.errors import InputError
+from gail.envs.chunk import rng_from_text, rng_to_text
+from gail.envs.mujoco_batch import SimulationBatch
+from gail.envs.mujoco_tasks import TASKS, Array
+from gail.envs.mujoco_truth import make_task
+from gail.envs.rendering import prepare_headless, render_frame
+from gail.envs.vec import State, Step, VecEnv
+
+
+class MujocoVecEnv(VecEnv):
+    """``num_envs`` copies of one of Gymnasium's MuJoCo environments (:data:`gail.envs.mujoco_tasks.TASKS`)."""
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        num_envs: int,
+        device: torch.device | str = "cpu",
+        *,
+        threads: int | None = None,
+        max_episode_steps: int | Literal["spec"] | None = "spec",
+        render_mode: str | None = None,
+        **env_kwargs: Any,
+    ) -> None:
+        """Make the batch; call :meth:`reset` before the first step.
+
+        Args:
+            spec: the registered environment (``gymnasium.spec(env_id)``), one of TASKS.
+            num_envs: N.
+            device: where the tensors of a step live.
+            threads: how many advance the simulations, at least 1; None: one per available processor, at most N.
+            max_episode_steps: the time limit; "spec" is the registered one, None is no limit.
+            render_mode: "rgb_array" to allow :meth:`render`.
+            env_kwargs: what else the Gymnasium class takes.
+
+        Raises:
+            InputError: on a keyword's impossible value.
+            DefinitionsDiffer: where the installed Gymnasium class observes or rewards something else.
+        """
+        if render_mode not in (None, "rgb_array"):
+            raise InputError(f"{spec.id}: render_mode is {render_mode!r}, the backend 'mujoco' has 'rgb_array' only")
+        if threads is not None and threads < 1:
+            raise InputError(f"{spec.id}: threads is {threads}, expected at least 1")
+        if render_mode is not None:
+            prepare_headless()
+        assert spec.entry_point is not None
+        creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+        make = functools.partial(creator, **{**spec.kwargs, **env_kwargs, "render_mode": render_mode})
+        self.template, self._task = make_task(spec.id, make, TASKS[spec.id])
+        self.env_id = spec.id
+        self.env_kwargs = dict(env_kwargs)
+        if max_episode_steps == "spec":
+            self.max_episode_steps = spec.max_episode_steps
+        else:
+            self.max_episode_steps = self.env_kwargs["max_episode_steps"] = max_episode_steps
+        self.num_envs = num_envs
+        self.device = torch.device(device)
+        self.observation_space = self.template.observation_space
+        self.action_space = self.template.action_space
+        self.saves_state = True
+
+        self._batch = SimulationBatch(
+            self.template, self._task, num_envs, threads=threads or min(_available_processors(), num_envs)
+        )
+        self._generators: list[np.random.Generator] = []
+        self._clock = 0
+        self._start = np.zeros(num_envs, np.int64)
+        self._tracked: Array | None = None
+        self._valid = torch.ones(num_envs, dtype=torch.bool, device=self.device)
+        self._never = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
+
+    def _to_device(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        """Start new episodes everywhere; see :meth:`VecEnv.reset`."""
+        if seed is not None:
+            self._generators = [np_random(int(seed) + index)[0] for index in range(self.num_envs)]
+        elif not self._generators:
+            self._generators = [np_random()[0] for _ in range(self.num_envs)]
+        now = self._batch.start(np.arange(self.num_envs), self._generators)
+        self._start[:] = self._clock
+        self._tracked = self._task.track(now)
+        return self._to_device(self._task.observe(now))
+
+    def step(self, actions: Tensor) -> Step:
+        """Play one step; see :meth:`VecEnv.step`. ``info`` holds what Gymnasium's does, in its precision.
+
+        Raises:
+            InputError: where ``actions`` is not ``[N, A]``.
+        """
+        if not self._generators:
+            raise RuntimeError(f"{self.env_id}: call reset before the first step")
+        self._check_actions(actions)
+        # Contiguous, because the order of a sum over a row follows from its layout.
+        played = np.ascontiguousarray(actions.detach().cpu().numpy(), dtype=np.float32)
+        task, batch = self._task, self._batch
+        batch.advance(played)
+        after = task.track(batch.fields)
+        reward, terminated, info = task.judge(self._tracked, after, batch.fields, played)
+        obs = next_obs = task.observe(batch.fields)
+        self._clock += 1
+        truncated = None
+        if self.max_episode_steps is not None:
+            truncated = self._start <= self._clock - self.max_episode_steps
+        ended = terminated if truncated is None else truncated if terminated is None else terminated | truncated
+        if ended is not None and ended.any():
+            rows = np.flatnonzero(ended)
+            first = batch.start(rows, self._generators)
+            self._start[rows] = self._clock
+            obs = next_obs.copy()
+            obs[rows] = task.observe(first)
+            if after is not None:
+                after = after.copy()  # the original is shown in info
+                after[rows] = task.track(first)
+        self._tracked = after
+        next_tensor = self._to_device(next_obs)
+        return Step(
+            next_tensor if obs is next_obs else self._to_device(obs),
+            next_tensor,
+            self._to_device(reward.astype(np.float32)),
+            self._never if terminated is None else self._to_device(terminated),
+            self._never if truncated is None else self._to_device(truncated),
+            self._valid,
+            {name: self._to_device(values) for name, values in info.items()},
+        )
+
+    def set_physics_state(self, qpos: Tensor, qvel: Tensor) -> Tensor:
+        """Put the simulations into given positions and velocities, inside their running episodes.
+
+        Everything else (warm start, controls, time) is as after a reset, so that what follows depends on nothing
+        that was played before.
+
+        Args:
+            qpos: ``[N, nq]``.
+            qvel: ``[N, nv]``.
+
+        Returns:
+            The observations ``[N, D]`` of these states.
+
+        Raises:
+            InputError: where a shape is another one.
+        """
+        model = self._batch.model
+        for name, value, size in (("qpos", qpos, model.nq), ("qvel", qvel, model.nv)):
+            if list(value.shape) != [self.num_envs, size]:
+                raise InputError(
+                    f"{self.env_id}: {name} has shape {list(value.shape)}, expected {[self.num_envs, size]}"
+                )
+        if not self._generators:
+            self.reset()
+        self._batch.set_positions(*(value.detach().cpu().double().numpy() for value in (qpos, qvel)))
+        return self._refresh()
+
+    def _refresh(self) -> Tensor:
+        self._tracked = self._task.track(self._batch.fields)
+        return self._to_device(self._task.observe(self._batch.fields))
+
+    def state_dict(self) -> State:
+        """The running episodes and the random streams.
+
+        Leaves: ``physics`` ``[N, S]`` (MuJoCo's integration state: positions, velocities, warm start, controls,
+        ...), ``fields`` ``[N, F]`` (what observations and the next reward read, derived values included),
+        ``elapsed`` ``[N]`` int64, ``rng`` (N texts).
+        """
+        if not self._generators:
+            raise RuntimeError(f"{self.env_id}: call reset before state_dict")
+        physics, fields = self._batch.save()
+        return {
+            "physics": torch.from_numpy(physics),
+            "fields": torch.from_numpy(fields),
+            "elapsed": torch.from_numpy(self._clock - self._start),
+            "rng": [rng_to_text(generator.bit_generator.state) for generator in self._generators],
+        }
+
+    def load_state_dict(self, state: State) -> Tensor:
+        """Go on exactly where ``state`` was saved; returns the observations ``[N, D]``.
+
+        Raises:
+            InputError: where it was saved by another backend, for another model or number of environments.
+        """
+        for name, expected in self._batch.shapes.items():
+            found = list(state[name].shape) if name in state else "nothing (another backend saved it)"
+            if found != expected:
+                raise InputError(f"{self.env_id}: the saved state holds {found} as {name!r}, expected {expected}")
+        self._batch.load(state["physics"].cpu().numpy(), state["fields"].cpu().numpy())
+        self._clock = 0
+        self._start = -state["elapsed"].cpu().numpy()
+        self._generators = [rng_from_text(text) for text in state["rng"]]
+        return self._refresh()
+
+    def render(self) -> list[np.ndarray]:
+        """One RGB frame ``[H, W, 3]`` (uint8) per environment, drawn by Gymnasium's class.
+
+        Raises:
+            InputError: where ``render_mode="rgb_array"`` was not given.
+        """
+        if self.template.render_mode is None:
+            raise InputError(f"{self.env_id}: was made without render_mode='rgb_array'")
+        frames = []
+        for data in self._batch.datas:
+            mujoco.mj_copyData(self.template.data, self.template.model, data)
+            frames.append(render_frame(self.template))
+        return frames
+
+    def close(self) -> None:
+        """Close the renderer, where there is one."""
+        self.template.close()
+
+
+def _available_processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

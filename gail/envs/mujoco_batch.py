@@ -1,0 +1,122 @@
+"""N simulations of one MuJoCo model: started, advanced and read together."""
+
+from __future__ import annotations
+
+import operator
+from collections import deque
+from itertools import repeat
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from gail.envs.mujoco_tasks import Array, Fields, MujocoTask
+from gail.envs.mujoco_team import StepTeam
+
+_INTEGRATION = mujoco.mjtState.mjSTATE_INTEGRATION
+
+
+class SimulationBatch:
+    """A ``mujoco.MjData`` per simulation, and the table of what a task reads from all of them.
+
+    Attributes:
+        fields: the current values ``[N, size]`` by name; overwritten by every other method.
+        shapes: the shapes of what :meth:`save` returns, by name.
+    """
+
+    def __init__(self, env: Any, task: MujocoTask, count: int, threads: int) -> None:
+        """Make ``count`` simulations of ``env.model``.
+
+        Args:
+            env: an instance of the Gymnasium class, from now on used for the draws of resets only.
+            task: what to read.
+            count: N.
+            threads: how many advance them.
+        """
+        self.model: Any = env.model
+        self.datas = [mujoco.MjData(self.model) for _ in range(count)]
+        self._team = StepTeam(
+            self.model, self.datas, env.frame_skip, contact_forces=task.reads_contact_forces, threads=threads
+        )
+        self._resets = _ResetDraws(env)
+        self._controls = [data.ctrl for data in self.datas]
+        # MjData's memory never moves, so the views are made once.
+        views = [task.views(data) for data in self.datas]
+        self._views = [list(row.values()) for row in views]
+        self._all_views = [view for row in self._views for view in row]
+        ends = np.cumsum([view.size for view in self._views[0]]).tolist()
+        self._columns = {name: slice(end - views[0][name].size, end) for name, end in zip(views[0], ends, strict=True)}
+        self._table = np.zeros((count, ends[-1]))
+        self._flat_table = self._table.reshape(-1)
+        states = [count, int(mujoco.mj_stateSize(self.model, _INTEGRATION))]
+        self.shapes = {"physics": states, "fields": list(self._table.shape)}
+        self.fields = self._split(self._table)
+
+    def _split(self, table: Array) -> Fields:
+        return {name: table[:, columns] for name, columns in self._columns.items()}
+
+    def _read(self, rows: Array) -> Fields:
+        for row in rows.tolist():
+            np.concatenate(self._views[row], out=self._table[row])
+        return self._split(self._table[rows])
+
+    def start(self, rows: Array, generators: list[np.random.Generator]) -> Fields:
+        """Reset the simulations ``rows`` as the class's ``reset`` does, each with its own random generator.
+
+        Returns:
+            Their fields, ``[len(rows), size]`` in new memory.
+        """
+        for row in rows.tolist():
+            data = self.datas[row]
+            mujoco.mj_resetData(self.model, data)
+            data.qpos[:], data.qvel[:] = self._resets.draw(generators[row])
+            mujoco.mj_forward(self.model, data)
+        return self._read(rows)
+
+    def advance(self, actions: Array) -> None:
+        """Advance every simulation by one step of the environment under ``actions`` ``[N, A]``."""
+        deque(map(operator.setitem, self._controls, repeat(...), actions.astype(np.float64)), maxlen=0)
+        self._team.step()
+        np.concatenate(self._all_views, out=self._flat_table)
+
+    def set_positions(self, qpos: Array, qvel: Array) -> None:
+        """Put the simulations into positions ``[N, nq]`` and velocities ``[N, nv]``; all else is as after a reset."""
+        for data, position, velocity in zip(self.datas, qpos, qvel, strict=True):
+            mujoco.mj_resetData(self.model, data)
+            data.qpos[:], data.qvel[:] = position, velocity
+            mujoco.mj_forward(self.model, data)
+        np.concatenate(self._all_views, out=self._flat_table)
+
+    def save(self) -> tuple[Array, Array]:
+        """Integration states ``[N, S]`` and all fields ``[N, F]``, some of which lag one substep behind."""
+        states = np.empty(self.shapes["physics"])
+        for data, state in zip(self.datas, states, strict=True):
+            mujoco.mj_getState(self.model, data, state, _INTEGRATION)
+        return states, self._table.copy()
+
+    def load(self, states: Array, table: Array) -> None:
+        """Go on from what :meth:`save` returned."""
+        for data, state in zip(self.datas, states, strict=True):
+            mujoco.mj_setState(self.model, data, state, _INTEGRATION)
+            # Drawing reads derived values. They are computed anew in every step; the warm start is not, so it is set
+            # again.
+            mujoco.mj_forward(self.model, data)
+            mujoco.mj_setState(self.model, data, state, _INTEGRATION)
+        self._table[...] = table
+
+
+class _ResetDraws:
+    """Initial positions and velocities, drawn by the ``reset_model`` of the class itself."""
+
+    def __init__(self, env: Any) -> None:
+        self._env = env
+        env.set_state = self._keep
+        env._get_obs = lambda: None
+
+    def _keep(self, qpos: Array, qvel: Array) -> None:
+        self._drawn = (qpos, qvel)
+
+    def draw(self, generator: np.random.Generator) -> tuple[Array, Array]:
+        self._env.np_random = generator
+        self._env.reset_model()
+        return self._drawn
