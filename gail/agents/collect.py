@@ -12,7 +12,7 @@ from gail.agents.policy import Policy
 from gail.core.progress import ProgressBar
 from gail.core.random import make_generator
 from gail.demos.types import Demonstrations, Trajectory
-from gail.envs import make_vec, resolve_env
+from gail.envs import EnvLike, VecEnv, env_text, open_vec, resolve_env
 
 _WIDTH = 25
 """Episodes played together."""
@@ -21,7 +21,7 @@ _WIDTH = 25
 @torch.no_grad()
 def collect_demos(
     policy: Policy,
-    env_id: str,
+    env_id: EnvLike,
     *,
     episodes: int,
     env_kwargs: dict[str, Any] | None = None,
@@ -34,7 +34,7 @@ def collect_demos(
 
     Args:
         policy: who plays.
-        env_id: what is played.
+        env_id: what is played: whatever :func:`gail.make_vec` takes.
         episodes: how many.
         env_kwargs: keyword arguments of the environment.
         deterministic: the most probable actions instead of sampled ones.
@@ -47,27 +47,28 @@ def collect_demos(
     """
     env_id, kwargs = resolve_env(env_id, env_kwargs)
     trajectories: list[Trajectory] = []
-    with ProgressBar(f"recording {env_id}", episodes, unit="episodes", enabled=progress) as bar:
-        for first in range(0, episodes, _WIDTH):
-            count = min(_WIDTH, episodes - first)
+    name = env_text(env_id)
+    width = env_id.num_envs if isinstance(env_id, VecEnv) else _WIDTH
+    with ProgressBar(f"recording {name}", episodes, unit="episodes", enabled=progress) as bar:
+        for first in range(0, episodes, width):
+            count = min(width, episodes - first)
             trajectories += _play(policy, env_id, count, kwargs, deterministic, seed + first)
             bar.update(len(trajectories))
-    return Demonstrations(tuple(trajectories), env_id=env_id, env_kwargs=kwargs, source=source)
+    return Demonstrations(tuple(trajectories), env_id=name, env_kwargs=kwargs, source=source)
 
 
 def _play(
-    policy: Policy, env_id: str, count: int, kwargs: dict[str, Any], deterministic: bool, seed: int
+    policy: Policy, env_id: EnvLike, count: int, kwargs: dict[str, Any], deterministic: bool, seed: int
 ) -> list[Trajectory]:
     """One episode in each of ``count`` environments."""
-    env = make_vec(env_id, count, **kwargs)
-    try:
+    with open_vec(env_id, count, **kwargs) as env:
         check_spaces(policy, env)
         generator = make_generator(seed, "collection", env.device)
-        obs, state = env.reset(seed), policy.initial_state(count)
+        obs, state = env.reset(seed), policy.initial_state(env.num_envs)
         rows: list[tuple[np.ndarray, ...]] = []
         first_obs = obs.cpu().numpy().copy()
-        lengths, ends = np.zeros(count, dtype=np.int64), np.zeros((count, 2), dtype=bool)
-        while (lengths == 0).any():
+        lengths, ends = np.zeros(env.num_envs, dtype=np.int64), np.zeros((env.num_envs, 2), dtype=bool)
+        while (lengths[:count] == 0).any():
             if len(rows) >= MAX_EPISODE_STEPS:
                 raise no_end(env)
             output = policy.act(obs, state, deterministic=deterministic, generator=generator)
@@ -78,8 +79,6 @@ def _play(
             terminated, truncated = rows[-1][3], rows[-1][4]
             for i in np.flatnonzero((terminated | truncated) & (lengths == 0)):
                 lengths[i], ends[i] = len(rows), (terminated[i], truncated[i] and not terminated[i])
-    finally:
-        env.close()
     actions, successors, rewards = (np.stack([row[k] for row in rows], axis=1) for k in range(3))
     return [
         Trajectory(

@@ -15,7 +15,7 @@ from gail.core.device import resolve_device
 from gail.core.errors import InputError
 from gail.core.random import make_generator
 from gail.core.statistics import Interval, mean_interval, normalized
-from gail.envs import make_vec, resolve_env
+from gail.envs import EnvLike, env_text, may_be, open_vec, resolve_env
 from gail.envs.spaces import spaces_equal
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
@@ -119,7 +119,7 @@ def evaluate_policy(
 
 def evaluate_in(
     policy: Policy,
-    env_id: str,
+    env_id: EnvLike,
     env_kwargs: dict[str, Any],
     *,
     episodes: int,
@@ -135,30 +135,24 @@ def evaluate_in(
     """
     env_id, env_kwargs = resolve_env(env_id, env_kwargs, for_evaluation=True)
     width = min(episodes, _WIDTH)
-    env = make_vec(env_id, width, device=device, backend=backend, workers=workers, **env_kwargs)
-    try:
+    with open_vec(env_id, width, device=device, backend=backend, workers=workers, **env_kwargs) as env:
         return evaluate_policy(policy, env, episodes=episodes, deterministic=deterministic, seed=seed)
-    finally:
-        env.close()
 
 
 def random_return(
-    env_id: str, env_kwargs: dict[str, Any], *, backend: str = "auto", workers: WorkerOptions | None = None
+    env_id: EnvLike, env_kwargs: dict[str, Any], *, backend: str = "auto", workers: WorkerOptions | None = None
 ) -> Evaluation:
     """What uniform random play gets, over 100 episodes with fixed seeds."""
     env_id, env_kwargs = resolve_env(env_id, env_kwargs, for_evaluation=True)
-    env = make_vec(env_id, _WIDTH, backend=backend, workers=workers, **env_kwargs)
-    try:
+    with open_vec(env_id, _WIDTH, backend=backend, workers=workers, **env_kwargs) as env:
         policy = RandomPolicy(env.observation_space, env.action_space)
         return evaluate_policy(policy, env, episodes=RANDOM_EPISODES)
-    finally:
-        env.close()
 
 
 def evaluate(
     source: str | Path,
     *,
-    env_id: str | None = None,
+    env_id: EnvLike | None = None,
     env_kwargs: dict[str, Any] | None = None,
     episodes: int = 50,
     deterministic: bool = True,
@@ -169,7 +163,8 @@ def evaluate(
 
     Args:
         source: a run directory or a ``policy.safetensors``.
-        env_id: what is played; None plays what the policy was trained in.
+        env_id: what is played: whatever :func:`gail.make_vec` takes; None plays what the policy was trained in,
+            where that is a registered environment.
         env_kwargs: keyword arguments of the environment; None takes those of the training.
         episodes: how many.
         deterministic: the most probable actions instead of sampled ones.
@@ -188,7 +183,7 @@ def evaluate(
         raise InputError(f"--episodes: {episodes}, expected at least 1")
     loaded = load_policy(source, resolve_device(device))
     env_id, env_kwargs = resolve_env(*loaded.environment(env_id, env_kwargs), for_evaluation=True)
-    same = env_id == loaded.env_id
+    same = may_be(env_id, loaded.env_id)
     result = evaluate_in(
         loaded.policy, env_id, env_kwargs, episodes=episodes, deterministic=deterministic, seed=seed, device=device
     )
@@ -196,7 +191,7 @@ def evaluate(
     expert = _expert_return(Path(source)) if same else None
     interval = result.interval
     return {
-        "env_id": env_id,
+        "env_id": env_text(env_id),
         "env_kwargs": env_kwargs,
         "episodes": episodes,
         "deterministic": deterministic,

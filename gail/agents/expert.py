@@ -20,7 +20,7 @@ from gail.core.errors import InputError
 from gail.core.player import Player
 from gail.core.random import derive_seed, make_generator
 from gail.core.rundir import open_run, write_summary
-from gail.envs import make_vec, resolve_env
+from gail.envs import EnvLike, env_text, open_vec, resolve_env
 from gail.envs.gym_async import check_restarts
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
@@ -151,7 +151,7 @@ class ExpertResult:
 
 
 def train_expert(
-    env_id: str,
+    env_id: EnvLike,
     *,
     config: ExpertConfig | None = None,
     seed: int = 0,
@@ -164,7 +164,7 @@ def train_expert(
     """Train a policy on the environment's own reward.
 
     Args:
-        env_id: what is played.
+        env_id: what is played: whatever :func:`gail.make_vec` takes.
         config: settings; None takes the environment's recipe.
         seed: determines everything on CPU.
         env_kwargs: keyword arguments of the environment.
@@ -177,14 +177,14 @@ def train_expert(
         InputError: on anything that cannot be used, before training starts.
     """
     env_id, env_kwargs = resolve_env(env_id, env_kwargs)
-    config = config or expert_recipe(env_id)
+    name = env_text(env_id)
+    config = config or expert_recipe(name)
     device = resolve_device(config.device)
     use_threads(config.threads)
-    env = make_vec(env_id, config.num_envs, device=device, backend=config.backend, workers=workers, **env_kwargs)
-    try:
+    with open_vec(env_id, config.num_envs, device=device, backend=config.backend, workers=workers, **env_kwargs) as env:
         check_restarts(env, workers)
         if out is not None:
-            run = {"verb": "expert", "env_id": env_id, "env_kwargs": env_kwargs, "seed": seed}
+            run = {"verb": "expert", "env_id": name, "env_kwargs": env_kwargs, "seed": seed}
             open_run(out, {"run": run, "config": config}, resume=resume)
         generators = {name: make_generator(seed, name, device) for name in ("actions", "shuffle")}
         policy = new_policy(env, seed, **config.ppo.network)
@@ -199,15 +199,13 @@ def train_expert(
         seconds = train(
             game,
             total_steps=config.steps,
-            title=f"expert {config.algo} {env_id}",
+            title=f"expert {config.algo} {name}",
             directory=out,
             resume=resume,
             progress=progress,
         )
         if out is not None:
             game.save_policy(out / "policy.safetensors")
-    finally:
-        env.close()
     evaluation = evaluate_in(
         policy,
         env_id,
@@ -218,7 +216,7 @@ def train_expert(
         workers=workers,
     )
     summary = run_summary(
-        env_id=env_id,
+        env_id=name,
         algo=config.algo,
         seed=seed,
         steps=game.steps,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast, overload
 
 import gymnasium as gym
 import numpy as np
@@ -20,7 +20,8 @@ from gail.core.networks import Activation, Normalizer, hidden_layers, mlp
 from gail.core.pixels import PixelConfig, PixelTrunk, TrunkName, channels_last
 from gail.core.precision import Precision
 from gail.core.random import seeded_initialization
-from gail.envs import resolve_env
+from gail.envs import EnvLike, may_be, resolve_env
+from gail.envs.ids import require_registered
 from gail.envs.spaces import (
     SUPPORTED,
     MaskedBox,
@@ -339,11 +340,29 @@ class LoadedPolicy:
     env_id: str
     env_kwargs: dict[str, Any]
 
-    def environment(self, env_id: str | None, env_kwargs: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
-        """What to play: ``env_id`` with ``env_kwargs``, each as in the training where it is None."""
-        resolved, _ = resolve_env(self.env_id if env_id is None else env_id)
+    path: Path | None = None
+    """The file it was read from."""
+
+    @overload
+    def environment(self, env_id: str | None, env_kwargs: dict[str, Any] | None) -> tuple[str, dict[str, Any]]: ...
+
+    @overload
+    def environment(
+        self, env_id: EnvLike | None, env_kwargs: dict[str, Any] | None
+    ) -> tuple[EnvLike, dict[str, Any]]: ...
+
+    def environment(self, env_id: EnvLike | None, env_kwargs: dict[str, Any] | None) -> tuple[EnvLike, dict[str, Any]]:
+        """What to play: ``env_id`` with ``env_kwargs``, each as in the training where it is None.
+
+        Raises:
+            InputError: where the file's own environment is none to look up in a registry.
+        """
+        if env_id is None:
+            env_id = require_registered(self.env_id, self.path or "the policy")
+        resolved, _ = resolve_env(env_id)
         if env_kwargs is None:
-            env_kwargs = self.env_kwargs if resolved == self.env_id else {}
+            known = may_be(resolved, self.env_id) and not isinstance(resolved, VecEnv)
+            env_kwargs = self.env_kwargs if known else {}
         return resolve_env(resolved, env_kwargs)
 
 
@@ -367,6 +386,6 @@ def load_policy(path: str | Path, device: torch.device | str = "cpu") -> LoadedP
         observed, acted = space_from_json(tree["observation_space"]), space_from_json(tree["action_space"])
         policy = kind(cast(Any, observed), acted, **config).to(device)
         policy.load_state_dict(tree["module"])
-        return LoadedPolicy(policy, tree["env_id"], tree["env_kwargs"])
+        return LoadedPolicy(policy, tree["env_id"], tree["env_kwargs"], file)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{file}: not a policy file of this toolkit ({error})") from error

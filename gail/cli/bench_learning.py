@@ -23,6 +23,7 @@ from gail.core.rundir import hardware
 from gail.core.statistics import Interval, mean_interval, normalized
 from gail.demos import Demonstrations, bundled_demos, load_demos
 from gail.envs import make_vec
+from gail.envs.ids import require_registered
 from gail.imitation import ImitationConfig, imitate, recipe
 from gail.imitation.recipes import AlgoName
 
@@ -272,7 +273,7 @@ def _train(line: Line, expert: Demonstrations, seed: int, directory: Path) -> di
 def _random_play(expert: Demonstrations, seed: int) -> Demonstrations:
     """As many episodes of uniform random actions in the expert's environment."""
     assert expert.env_id is not None
-    env = make_vec(expert.env_id, 1, **expert.env_kwargs)
+    env = make_vec(require_registered(expert.env_id, expert.path), 1, **expert.env_kwargs)
     player = RandomPolicy(env.observation_space, env.action_space)
     env.close()
     return collect_demos(

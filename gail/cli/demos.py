@@ -79,7 +79,7 @@ class CollectArguments:
     episodes: int = 25
     """How many."""
     env: str | None = None
-    """What is played; by default what the policy was trained in."""
+    """What is played; by default what the policy was trained in, where that is a registered environment."""
     env_kwargs: str | None = None
     """Keyword arguments of the environment, as JSON; those of the training where not given."""
     stochastic: bool = False

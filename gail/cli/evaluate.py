@@ -21,7 +21,7 @@ class Arguments:
     source: tyro.conf.Positional[Path]
     """A run directory or a policy.safetensors."""
     env: str | None = None
-    """What is played; by default what the policy was trained in."""
+    """What is played; by default what the policy was trained in, where that is a registered environment."""
     env_kwargs: str | None = None
     """Keyword arguments of the environment, as JSON; those of the training where not given."""
     episodes: int = 50

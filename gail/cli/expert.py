@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -67,9 +66,6 @@ def run(argv: list[str]) -> int:
     if arguments.resume and arguments.out is None:
         raise InputError("--resume: needs --out, the run directory to go on with")
     out = arguments.out or default_out("expert", arguments.env, arguments.settings.algo)
-    if arguments.out is None:
-        # Known from the start, so that an interrupted run can be resumed.
-        print(f"run directory: {out}", file=sys.stderr)
     print_protocol(*resolve_env(arguments.env, parse_kwargs(arguments.env_kwargs)))
     result = train_expert(
         arguments.env,

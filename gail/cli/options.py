@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -94,7 +95,9 @@ def settings_from_file(settings: T, file: str) -> T:
 def default_out(verb: str, env_id: str, algo: str) -> Path:
     """A run directory that nobody has used yet."""
     moment = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{verb}-{env_id.replace('/', '-')}-{algo}-{moment}"
+    # A file's folders are no part of the name.
+    short = re.sub(r"[^\w.-]+", "-", env_id.rpartition("/")[2] if ".py" in env_id else env_id)
+    return Path("runs") / f"{verb}-{short}-{algo}-{moment}"
 
 
 def show(rows: list[dict[str, Any]], *, title: str = "") -> None:

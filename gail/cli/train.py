@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -69,9 +68,6 @@ def run(argv: list[str]) -> int:
         raise InputError("--resume: needs --out, the run directory to go on with")
     out = arguments.out or default_out("train", arguments.env, arguments.settings.algo)
     demos = load_demos(arguments.demos)
-    if arguments.out is None:
-        # Known from the start, so that an interrupted run can be resumed.
-        print(f"run directory: {out}", file=sys.stderr)
     print_protocol(*resolve_env(arguments.env, demos.env_kwargs if kwargs is None else kwargs))
     result = imitate(
         arguments.env,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -117,6 +118,9 @@ def train(
     interval = max(total_steps / checkpoints, 1.0)
     next_checkpoint = (math.floor(game.steps / interval) + 1) * interval
 
+    if progress and directory is not None:
+        # Known from the start, so that an interrupted run can be resumed.
+        print(f"run directory: {directory}", file=sys.stderr)
     with ProgressBar(title, total_steps, enabled=progress) as bar, _faults_say_what_is_saved(game, log):
         bar.update(game.steps)
         while game.steps < total_steps:

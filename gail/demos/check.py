@@ -22,6 +22,7 @@ from gail.demos.findings import CheckReport, Finding, SkippedCheck
 from gail.demos.load import load_demos
 from gail.demos.simulator import simulator_for
 from gail.demos.types import Demonstrations
+from gail.envs.ids import require_registered, same_environment
 
 _PLAYED = ("steps-after-termination", "wrong-end-flag", "shifted-actions", "impossible-steps")
 _SPACES = ("wrong-shape", "wrong-dtype", "outside-space")
@@ -79,7 +80,7 @@ def inspect_demos(
 
 
 def _check_names(demos: Demonstrations, env_id: str | None, env_kwargs: dict[str, Any] | None) -> Iterable[Finding]:
-    if demos.env_id is not None and env_id is not None and demos.env_id != env_id:
+    if demos.env_id is not None and env_id is not None and not same_environment(demos.env_id, env_id):
         same_task = demos.env_id.rpartition("-v")[0] == env_id.rpartition("-v")[0]
         what = "another version" if same_task else "another environment"
         message = f"made in {what}: found {demos.env_id!r}; expected {env_id!r}"
@@ -97,29 +98,49 @@ def _check_in_environment(
     if wanted is None:
         yield from _skip((*_SPACES, "environment-mismatch", *_PLAYED), "the file names no environment; give env_id")
         return
-    import gymnasium as gym
+    from gymnasium import Env
 
+    from gail.envs.host import time_limit
+
+    kwargs = demos.env_kwargs if env_kwargs is None else env_kwargs
     try:
-        env = gym.make(wanted, **(demos.env_kwargs if env_kwargs is None else env_kwargs))
+        env = _make(env_id or require_registered(wanted, "the file"), kwargs)
     except Exception as error:  # whatever an environment's constructor raises
-        reason = f"{wanted!r} cannot be made here ({' '.join(str(error).split())[:160]})"
+        reason = f"{wanted!r} cannot be made here ({' '.join(str(error).split())[:200]})"
         if env_id is not None:
             raise InputError(f"env_id: {reason}") from error
         yield from _skip((*_SPACES, *_PLAYED), reason)
         return
     try:
         yield from check_spaces(demos, env.observation_space, env.action_space)
-        limit = env.spec.max_episode_steps if env.spec else None
+        single = isinstance(env, Env)
+        limit = time_limit(env) if single else env.max_episode_steps
         for index, trajectory in enumerate(demos):
             if limit is not None and len(trajectory) > limit:
                 message = f"found {len(trajectory)} steps; expected at most {limit}, the time limit of {wanted}"
                 yield Finding("environment-mismatch", index, message)
-        if simulate:
+        if simulate and single:
             yield from _check_played(demos, env)
         else:
-            yield from _skip(_PLAYED, "the simulator was not asked for")
+            reason = f"{wanted} makes whole batches" if simulate else "the simulator was not asked for"
+            yield from _skip(_PLAYED, reason)
     finally:
         env.close()
+
+
+def _make(env_id: str, kwargs: dict[str, Any]) -> Any:
+    """The Gymnasium environment of that id, or a batch of one where it is no single one."""
+    from gymnasium.envs.registration import EnvSpec
+
+    from gail.envs.chunk import make_env
+    from gail.envs.make import make_vec
+    from gail.envs.resolve import UnknownEnvironment, resolve
+
+    try:
+        found = resolve(env_id)
+    except UnknownEnvironment:
+        return make_vec(env_id, 1, **kwargs)
+    return make_env(found, kwargs) if isinstance(found, EnvSpec) else make_vec(env_id, 1, **kwargs)
 
 
 def _check_played(demos: Demonstrations, env: Any) -> Iterable[Finding | SkippedCheck]:

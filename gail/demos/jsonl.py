@@ -18,7 +18,7 @@ import numpy as np
 
 from gail.demos.columns import Columns
 from gail.demos.errors import ROW_COUNTS, DemosError
-from gail.demos.fields import require_numbers, require_plain_env_id
+from gail.demos.fields import read_env_id, require_numbers
 from gail.demos.recorded import ReadOptions, RecordedEpisode, assemble
 from gail.demos.table import StepTable, demonstrations_from_table, read_actions
 from gail.demos.types import Demonstrations
@@ -50,7 +50,7 @@ def read_jsonl(path: Path, options: ReadOptions) -> Demonstrations:
     env_id = about.get("env_id")
     return Demonstrations(
         demos.trajectories,
-        env_id=None if env_id is None else require_plain_env_id(path, env_id),
+        env_id=None if env_id is None else read_env_id(path, env_id),
         env_kwargs=kwargs,
         source=str(about.get("source", "")),
         path=path,

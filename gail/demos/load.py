@@ -14,6 +14,7 @@ from gail.demos.columns import Columns
 from gail.demos.errors import DemosError
 from gail.demos.recorded import ReadOptions
 from gail.demos.types import Demonstrations
+from gail.envs.ids import same_environment
 
 READERS: dict[str, Callable[[Path, ReadOptions], Demonstrations]] = {
     npz.FORMAT: npz.read_flat_npz,
@@ -63,7 +64,7 @@ def load_demos(
     demos = READERS[kind](place, ReadOptions(columns, action_shift, env_id, dict(env_kwargs or {})))
     if demos.env_id is None and env_id is not None:
         demos = replace(demos, env_id=env_id, env_kwargs=dict(env_kwargs or {}))
-    elif env_id is not None and env_id != demos.env_id:
+    elif env_id is not None and demos.env_id is not None and not same_environment(env_id, demos.env_id):
         raise InputError(f"{place}: field 'env_id': expected {env_id!r}, found {demos.env_id!r}")
     if episodes is not None:
         if not 1 <= episodes <= len(demos):

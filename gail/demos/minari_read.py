@@ -19,10 +19,10 @@ import numpy as np
 from gail.demos.errors import DemosError
 from gail.demos.fields import (
     last_flag,
+    read_env_id,
     read_json_file,
     read_json_object,
     require_numbers,
-    require_plain_env_id,
     require_rows,
 )
 from gail.demos.recorded import ReadOptions, RecordedEpisode, assemble
@@ -30,6 +30,8 @@ from gail.demos.types import Demonstrations
 
 FORMAT = "minari"
 UNKNOWN_END = "gail_unknown_end"
+ENV_ID, ENV_KWARGS = "gail_env_id", "gail_env_kwargs"
+"""Where the environment stands that has no spec in Gymnasium's registry."""
 _FLAGS = ("terminations", "truncations")
 
 
@@ -80,6 +82,10 @@ def read_minari(path: Path, options: ReadOptions) -> Demonstrations:
 
 
 def _environment(folder: Path, metadata: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    if ENV_ID in metadata:
+        kwargs = metadata.get(ENV_KWARGS)
+        where = folder / "metadata.json"
+        return read_env_id(where, metadata[ENV_ID]), kwargs if isinstance(kwargs, dict) else {}
     text = metadata.get("env_spec")
     if not isinstance(text, str):
         return None, {}
@@ -87,7 +93,7 @@ def _environment(folder: Path, metadata: dict[str, Any]) -> tuple[str | None, di
     kwargs = spec.get("kwargs") or {}
     if not isinstance(kwargs, dict):
         raise DemosError(f"{folder}: field 'env_spec': expected kwargs as a JSON object, found {kwargs!r:.60}")
-    env_id = require_plain_env_id(folder / "metadata.json", spec.get("id"))
+    env_id = read_env_id(folder / "metadata.json", spec.get("id"))
     # Drawing is no part of the task, and what the registry says itself was not asked for.
     usual: dict[str, Any] = {"render_mode": kwargs.get("render_mode")}
     if kwargs:

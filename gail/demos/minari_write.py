@@ -14,8 +14,9 @@ import numpy as np
 
 from gail.core.errors import InputError
 from gail.demos.archive import refuse_existing
-from gail.demos.minari_read import UNKNOWN_END
+from gail.demos.minari_read import ENV_ID, ENV_KWARGS, UNKNOWN_END
 from gail.demos.types import Demonstrations
+from gail.envs.ids import names_code
 
 
 def write_minari(demos: Demonstrations, path: Path, *, overwrite: bool = False) -> None:
@@ -104,7 +105,7 @@ def _metadata(demos: Demonstrations, path: Path) -> dict[str, Any]:
     if demos.generator is not None:
         metadata["gail_generator"] = demos.generator
     if demos.env_id is not None:
-        metadata["env_spec"] = _spec_json(path, demos.env_id, demos.env_kwargs)
+        metadata |= _environment(demos.env_id, demos.env_kwargs)
     try:
         json.dumps(metadata)
     except (TypeError, ValueError) as error:
@@ -112,26 +113,37 @@ def _metadata(demos: Demonstrations, path: Path) -> dict[str, Any]:
     return metadata
 
 
-def _spec_json(path: Path, env_id: str, env_kwargs: dict[str, Any]) -> str:
-    import gymnasium as gym
+def _environment(env_id: str, env_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """How the metadata names the environment: by its spec, or by its id alone where the registry has none."""
+    registered = _registered(env_id)
+    if registered is None:
+        return {ENV_ID: env_id, ENV_KWARGS: env_kwargs}
+    # A copy: the registry's own object stays as it is.
+    spec = copy.deepcopy(registered)
+    spec.kwargs = {**spec.kwargs, **env_kwargs}
+    return {"env_spec": str(spec.to_json())}
+
+
+def _registered(env_id: str) -> Any:
+    """The registry's spec where JSON can hold it, else None; nothing that only the user may choose is imported."""
+    from gail.envs.resolve import find_spec
 
     try:
-        # A copy: gymnasium.spec returns the registry's own object.
-        spec = copy.deepcopy(gym.spec(env_id))
-    except gym.error.Error as error:
-        raise InputError(f"{path}: {env_id!r} is not registered, so Minari cannot name it ({error})") from error
-    spec.kwargs = {**spec.kwargs, **env_kwargs}
-    return str(spec.to_json())
+        spec = None if names_code(env_id) else find_spec(env_id)
+    except InputError:
+        return None
+    return spec if spec is not None and isinstance(spec.entry_point, str) else None
 
 
 def _spaces(demos: Demonstrations) -> tuple[Any, Any]:
     """The environment's spaces where it can be made and they fit the data, else the plainest that do."""
-    import gymnasium as gym
-
     known: tuple[Any, Any] = (None, None)
-    if demos.env_id is not None:
+    registered = _registered(demos.env_id) if demos.env_id is not None else None
+    if registered is not None:
         try:
-            env = gym.make(demos.env_id, **demos.env_kwargs)
+            from gail.envs.chunk import make_env
+
+            env = make_env(registered, demos.env_kwargs)
         except Exception:
             # A missing simulator (Atari, Box2D) is no reason to refuse the file.
             pass

@@ -27,10 +27,10 @@ from gail.core.errors import InputError
 from gail.demos.archive import read_npz, write_npz
 from gail.demos.errors import DemosError
 from gail.demos.fields import (
+    read_env_id,
     read_json_object,
     read_text,
     require_numbers,
-    require_plain_env_id,
     require_rows,
     require_vector,
 )
@@ -80,7 +80,7 @@ def read_flat_npz(path: Path, options: ReadOptions) -> Demonstrations:
     trajectories, dropped = assemble(path, recorded, has_last_successor=True, action_shift=options.action_shift)
     return Demonstrations(
         trajectories,
-        env_id=require_plain_env_id(path, texts["env_id"]) if texts.get("env_id") else None,
+        env_id=read_env_id(path, texts["env_id"]) if texts.get("env_id") else None,
         env_kwargs=read_json_object(path, "env_kwargs", texts.get("env_kwargs", "{}")),
         source=texts.get("source", ""),
         kind=kind,

@@ -186,10 +186,11 @@ def find_impossible(
     """
     if options.env_id is None:
         return None
-    import gymnasium as gym
+    from gail.envs.chunk import make_env
+    from gail.envs.resolve import find_spec
 
     try:
-        env = gym.make(options.env_id, **options.env_kwargs)
+        env = make_env(find_spec(options.env_id), options.env_kwargs)
     except Exception as error:  # whatever an environment's constructor raises
         found = " ".join(str(error).split())[:160]
         raise InputError(f"{path}: env_id: {options.env_id!r} cannot be made here ({found})") from error

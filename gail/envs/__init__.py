@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from gail.envs.check import check_vec_env as check_vec_env
     from gail.envs.gym_vector import WrappedVectorEnv as WrappedVectorEnv
     from gail.envs.make import EnvLike as EnvLike
+    from gail.envs.make import env_text as env_text
     from gail.envs.make import make_vec as make_vec
+    from gail.envs.make import may_be as may_be
     from gail.envs.make import open_vec as open_vec
     from gail.envs.make import resolve_env as resolve_env
     from gail.envs.vec import State as State
@@ -30,7 +32,9 @@ _HOMES = {
     "VecEnv": "vec",
     "WrappedVectorEnv": "gym_vector",
     "check_vec_env": "check",
+    "env_text": "make",
     "make_vec": "make",
+    "may_be": "make",
     "open_vec": "make",
     "record_video": "video",
     "resolve_env": "make",
@@ -45,7 +49,9 @@ __all__ = [
     "VecEnv",
     "WrappedVectorEnv",
     "check_vec_env",
+    "env_text",
     "make_vec",
+    "may_be",
     "open_vec",
     "record_video",
     "resolve_env",

@@ -56,7 +56,10 @@ def make_env(spec: EnvSpec, env_kwargs: Mapping[str, Any]) -> gym.Env:
         prepare_headless()
     if is_atari(spec.id):
         return make_single(spec, env_kwargs)
-    return gym.make(spec, disable_env_checker=True, **env_kwargs)
+    kwargs = dict(env_kwargs)
+    if kwargs.get("max_episode_steps", -1) is None:
+        kwargs["max_episode_steps"] = -1  # Gymnasium reads None as "the registered limit"
+    return gym.make(spec, disable_env_checker=True, **kwargs)
 
 
 def element_layout(space: gym.Space) -> tuple[tuple[int, ...], np.dtype]:

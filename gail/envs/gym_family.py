@@ -36,9 +36,7 @@ def _make_single_envs(spec: EnvSpec, request: Request) -> VecEnv:
             supported, or a missing package.
     """
     backend = _choose_backend(spec, request.num_envs) if request.backend == "auto" else request.backend
-    kwargs = dict(request.kwargs)
-    if "max_episode_steps" in kwargs and kwargs["max_episode_steps"] is None:
-        kwargs["max_episode_steps"] = -1  # Gymnasium reads None as "the registered limit"
+    kwargs = request.kwargs
     with clear_errors(spec, kwargs):
         if backend == "async":
             from gail.envs.gym_async import GymAsyncVecEnv

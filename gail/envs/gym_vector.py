@@ -167,9 +167,9 @@ def make_from_vector_entry_point(
     """
     if spec.vector_entry_point is None:
         raise InputError(f"{spec_id(spec)} has no backend 'vector_entry_point', expected sync, async or auto")
-    if env_kwargs.get("max_episode_steps") == -1:
+    if env_kwargs.get("max_episode_steps", -1) is None:
         raise InputError(
-            f"{spec_id(spec)}: the backend 'vector_entry_point' needs a time limit, found max_episode_steps=-1"
+            f"{spec_id(spec)}: the backend 'vector_entry_point' needs a time limit, found max_episode_steps=None"
         )
     env = gym.make_vec(spec, num_envs=num_envs, vectorization_mode="vector_entry_point", **env_kwargs)
     limit = env_kwargs.get("max_episode_steps", spec.max_episode_steps)

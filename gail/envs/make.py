@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, overload
 
 import torch
 
@@ -14,10 +14,11 @@ from gail.envs.atari_family import ATARI, named_game
 from gail.envs.custom import use_as_is
 from gail.envs.family import Family, Request
 from gail.envs.gym_family import GYMNASIUM, PLUG_INS, make_resolved
+from gail.envs.ids import same_environment
 from gail.envs.mujoco_family import MUJOCO
 from gail.envs.native_family import NATIVE
 from gail.envs.pettingzoo_family import PETTINGZOO
-from gail.envs.resolve import UnknownEnvironment, resolve
+from gail.envs.resolve import UnknownEnvironment, callable_id, resolve
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
 
@@ -34,7 +35,7 @@ EnvLike = str | Callable[..., Any] | VecEnv
 def make_vec(
     env: EnvLike,
     num_envs: int,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     backend: str = "auto",
     *,
     workers: WorkerOptions | None = None,
@@ -49,7 +50,7 @@ def make_vec(
             makes one Gymnasium environment from keywords, or a batch where it takes ``num_envs`` and ``device``; or
             a :class:`VecEnv`, which is returned as it is, with its own ``num_envs``.
         num_envs: N, at least 1; of a PettingZoo environment, copies, each of which has a row per possible agent.
-        device: where every tensor of a step lives.
+        device: where every tensor of a step lives; None: the processor (an object's own device).
         backend: ``native`` (torch tensors, any device), ``mujoco`` (threads of this process inside MuJoCo), ``sync``
             (in this process), ``async`` (worker processes), ``atari`` (``ALE/*-v5`` pixels by ALE's own threads),
             ``vector_entry_point`` (the id's own vectorized class), or ``auto``: native, mujoco or atari where the
@@ -63,7 +64,7 @@ def make_vec(
         InputError: on an unknown id, backend or keyword, a space that is not supported, a backend that the id
             does not have, or a missing package.
     """
-    text = env if isinstance(env, str) else getattr(env, "__qualname__", type(env).__name__)
+    text = env_text(env)
     known = ["auto", *(name for family in FAMILIES for name in family.backends)]
     if backend not in known:
         raise InputError(f"backend {backend!r} is unknown, expected one of {', '.join(dict.fromkeys(known))}")
@@ -75,6 +76,8 @@ def make_vec(
         kwargs["max_episode_steps"] = None
     elif limit is not None and (not isinstance(limit, int) or limit < 1):
         raise InputError(f"{text}: max_episode_steps is {limit!r}, expected an integer of at least 1 (-1: no limit)")
+    if device is None:
+        device = getattr(env, "device", "cpu") if isinstance(env, VecEnv) else "cpu"
     request = Request(text, num_envs, torch.device(device), backend, kwargs, workers or WorkerOptions())
     if isinstance(env, VecEnv):
         return use_as_is(env, request)
@@ -95,23 +98,50 @@ def make_vec(
     raise InputError(f"{env} has no backend {backend!r}, expected one of {', '.join(['auto', *expected])}{which}")
 
 
+def env_text(env: EnvLike) -> str:
+    """The id that files say for ``env``."""
+    if isinstance(env, str):
+        return env
+    return env.env_id if isinstance(env, VecEnv) else callable_id(env)
+
+
+def may_be(env: EnvLike, env_id: str | None) -> bool:
+    """Whether ``env`` may be the environment that a file calls ``env_id``; only ids can differ from it."""
+    return env_id is None or not isinstance(env, str) or same_environment(env, env_id)
+
+
+@overload
 def resolve_env(
     env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, for_evaluation: bool = False
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, Any]]: ...
+
+
+@overload
+def resolve_env(
+    env_id: EnvLike, env_kwargs: Mapping[str, Any] | None = None, *, for_evaluation: bool = False
+) -> tuple[EnvLike, dict[str, Any]]: ...
+
+
+def resolve_env(
+    env_id: EnvLike, env_kwargs: Mapping[str, Any] | None = None, *, for_evaluation: bool = False
+) -> tuple[EnvLike, dict[str, Any]]:
     """The full id and the keywords as they are saved, so that what was played can be played again.
 
     Atari games by their bare name get their id (``Pong``: ``ALE/Pong-v5``), and every Atari game all keywords of its
     protocol. All else is returned as it is, also where it is unknown.
 
     Args:
-        env_id: an id or a bare name.
+        env_id: an id, a bare name, or anything else that :func:`make_vec` takes.
         env_kwargs: keywords of the environment.
         for_evaluation: leave out what changes an Atari game for training only (clipped rewards, lives as episodes).
 
     Raises:
         InputError: on a bad Atari keyword.
     """
-    env_id, kwargs = named_game(env_id) or env_id, dict(env_kwargs or {})
+    kwargs = dict(env_kwargs or {})
+    if not isinstance(env_id, str):
+        return env_id, kwargs
+    env_id = named_game(env_id) or env_id
     if not is_atari(env_id):
         return env_id, kwargs
     protocol = read_protocol(env_id, kwargs)
@@ -120,10 +150,16 @@ def resolve_env(
 
 @contextmanager
 def open_vec(
-    env: EnvLike, num_envs: int, device: torch.device | str = "cpu", backend: str = "auto", **env_kwargs: Any
+    env: EnvLike,
+    num_envs: int,
+    device: torch.device | str | None = None,
+    backend: str = "auto",
+    *,
+    workers: WorkerOptions | None = None,
+    **env_kwargs: Any,
 ) -> Iterator[VecEnv]:
     """As :func:`make_vec`, and closed at the end, unless it is the caller's own object."""
-    made = make_vec(env, num_envs, device, backend, **env_kwargs)
+    made = make_vec(env, num_envs, device, backend, workers=workers, **env_kwargs)
     try:
         yield made
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gail.envs.family import Family, Request
-from gail.envs.resolve import is_module_path
+from gail.envs.ids import is_module_path
 from gail.envs.vec import VecEnv
 
 _PACKAGES = {"mpe2": ("",), "pettingzoo": ("atari", "butterfly", "classic", "sisl")}

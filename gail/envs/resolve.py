@@ -12,7 +12,7 @@ a callable (in Python)        makes one environment from keywords, or a batch wh
 
 A class or function whose signature has ``num_envs`` makes a whole batch (:class:`Batch`), any other one a single
 Gymnasium environment. The first three kinds of names, and PettingZoo's and MPE2's own modules, may come from a data
-file; the others say what code to run, so they are taken from the user only (:func:`require_registered`).
+file; the others say what code to run, so they are taken from the user only (:func:`gail.envs.ids.require_registered`).
 """
 
 from __future__ import annotations
@@ -38,12 +38,10 @@ from gymnasium.envs.registration import EnvSpec
 
 from gail.core.errors import InputError
 from gail.envs.atari import find_game
+from gail.envs.ids import CALLABLE_PREFIX
 
 ENTRY_POINT_GROUP = "gail.envs"
 """Where an installed package names its environments: ``name = "module:callable"``."""
-
-CALLABLE_PREFIX = "callable:"
-"""How the id of an environment begins that was made by a Python callable, which no file can name."""
 
 _REGISTERING_MODULES = {"ALE": "ale_py"}
 _ATARI_PACKAGES = "'gail-toolkit[atari]'"
@@ -94,46 +92,9 @@ def spec_id(spec: EnvSpec) -> str:
     return spec.text if isinstance(spec, CustomSpec) else spec.id
 
 
-_MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-_PETTINGZOO = re.compile(r"(pettingzoo\.(atari|butterfly|classic|sisl)|mpe2)\.\w+")
-
-
-def is_module_path(env_id: str) -> bool:
-    """Whether ``env_id`` is the dotted path of a module with a PettingZoo environment, and no registered id."""
-    return bool(_MODULE_PATH.fullmatch(env_id)) and not env_id.endswith(".py") and env_id not in gym.registry
-
-
-def names_code(env_id: str) -> bool:
-    """Whether ``env_id`` says which code to run, instead of a name to look up."""
-    own_module = is_module_path(env_id) and not _PETTINGZOO.fullmatch(env_id)
-    return ":" in env_id or env_id.endswith(".py") or own_module
-
-
-def require_registered(env_id: str, where: object) -> str:
-    """``env_id`` itself, which stands in the file ``where``, if it is a name to look up.
-
-    Raises:
-        InputError: where it names code: a file may not choose what is run.
-    """
-    if names_code(env_id):
-        own = env_id.startswith(CALLABLE_PREFIX)
-        advice = "pass the environment itself in Python" if own else f"if you trust it: --env {env_id}"
-        raise InputError(
-            f"{where}: env_id is {env_id[:120]!r}, which names code to run: a file may not choose that, so say it "
-            f"yourself ({advice})"
-        )
-    return env_id
-
-
-def same_environment(a: str, b: str) -> bool:
-    """Whether two ids may name the same environment: files are compared by their names, callables not at all."""
-    if a.startswith(CALLABLE_PREFIX) or b.startswith(CALLABLE_PREFIX):
-        return True
-    return _without_folder(a) == _without_folder(b)
-
-
-def _without_folder(env_id: str) -> str:
-    return env_id.rpartition("/")[2] if ".py:" in env_id else env_id
+def callable_id(env: Callable[..., Any]) -> str:
+    """The id of what a Python callable makes; no file can make it from that."""
+    return f"{CALLABLE_PREFIX}{_name_of(env)}"
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -158,7 +119,7 @@ def resolve(env: str | Callable[..., Any]) -> Resolved:
         name = _name_of(env)
         module = sys.modules.get(env.__module__) if env.__module__ != "__main__" else None
         importable = getattr(module, name, None) is env
-        return _from_object(env, f"{CALLABLE_PREFIX}{name}", f"{env.__module__}:{name}" if importable else None)
+        return _from_object(env, callable_id(env), f"{env.__module__}:{name}" if importable else None)
     place, _, name = env.rpartition(":")
     if place.endswith(".py"):
         return _from_module(_load_file(env, place), env, name, f"{Path(place).absolute()}:{name}")

@@ -27,9 +27,8 @@ from gail.core.statistics import Interval, mean_interval
 from gail.demos import load_demos
 from gail.demos.info import file_hash
 from gail.demos.types import Demonstrations, Transitions, to_transitions
-from gail.envs import make_vec, resolve_env
+from gail.envs import EnvLike, VecEnv, env_text, may_be, open_vec, resolve_env
 from gail.envs.gym_async import check_restarts
-from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
 from gail.imitation.gail import GAIL
 from gail.imitation.recipes import ImitationConfig, recipe
@@ -71,7 +70,7 @@ class ImitationResult:
 
 
 def imitate(
-    env_id: str,
+    env_id: EnvLike,
     demos: Demonstrations | str | Path,
     *,
     config: ImitationConfig | None = None,
@@ -87,7 +86,7 @@ def imitate(
     """Learn to act like ``demos`` in ``env_id``; what `gail train` does.
 
     Args:
-        env_id: what is played.
+        env_id: what is played: whatever :func:`gail.make_vec` takes.
         demos: demonstrations, or a file of any kind that ``load_demos`` reads.
         config: settings; None takes the environment's recipe.
         seed: one seed, or several for as many runs.
@@ -107,13 +106,14 @@ def imitate(
         InputError: on anything that cannot be used, before training starts.
     """
     demos = load_demos(demos) if isinstance(demos, str | Path) else demos
-    env_id, env_kwargs = resolve_env(env_id, demos.env_kwargs if env_kwargs is None else env_kwargs)
-    probe = make_vec(env_id, 1, **env_kwargs)
-    try:
-        config = replace(config or recipe(env_id, probe.action_space), **overrides)
+    if env_kwargs is None and not isinstance(env_id, VecEnv):
+        env_kwargs = demos.env_kwargs
+    env_id, env_kwargs = resolve_env(env_id, env_kwargs)
+    if not may_be(env_id, demos.env_id):
+        raise InputError(f"{demos.path or 'demonstrations'}: env_id is {demos.env_id!r}, expected {env_id!r}")
+    with open_vec(env_id, 1, **env_kwargs) as probe:
+        config = replace(config or recipe(probe.env_id, probe.action_space), **overrides)
         _check(demos, probe, config)
-    finally:
-        probe.close()
     resolve_device(config.device)
     use_threads(config.threads)
     seeds = [seed] if isinstance(seed, int) else list(seed)
@@ -148,8 +148,6 @@ def _check(demos: Demonstrations, env: VecEnv, config: ImitationConfig) -> None:
     where = str(demos.path or "demonstrations")
     if len(demos) == 0:
         raise InputError(f"{where}: holds no episodes")
-    if demos.env_id is not None and demos.env_id != env.env_id:
-        raise InputError(f"{where}: env_id is {demos.env_id!r}, expected {env.env_id!r}")
     if config.demo_episodes is not None and config.demo_episodes > len(demos):
         raise InputError(f"{where}: holds {len(demos)} episodes, --demo-episodes asks for {config.demo_episodes}")
     for episode, trajectory in enumerate(demos):
@@ -181,7 +179,7 @@ def _executed(expert: Transitions, env: VecEnv) -> Transitions:
 
 
 def _run_seed(
-    env_id: str,
+    env_id: EnvLike,
     demos: Demonstrations,
     config: ImitationConfig,
     seed: int,
@@ -197,17 +195,16 @@ def _run_seed(
     pick = make_generator(seed, "subsample")
     expert = to_transitions(chosen, subsample=config.subsample, generator=pick, device=device)
     build = _behaviour_cloning if config.algo == "bc" else _gail
-    if config.algo == "bc":
-        env = make_vec(env_id, 1, device=device, **env_kwargs)  # it needs the spaces only
-    else:
-        env = make_vec(env_id, config.num_envs, device=device, backend=config.backend, workers=workers, **env_kwargs)
-    try:
+    name = env_text(env_id)
+    # Behaviour cloning needs the spaces only.
+    num_envs, backend = (1, "auto") if config.algo == "bc" else (config.num_envs, config.backend)
+    with open_vec(env_id, num_envs, device=device, backend=backend, workers=workers, **env_kwargs) as env:
         if config.algo != "bc":
             check_restarts(env, workers)
         if directory is not None:
             run = {
                 "verb": "train",
-                "env_id": env_id,
+                "env_id": name,
                 "env_kwargs": env_kwargs,
                 "seed": seed,
                 "demos_sha256": file_hash(demos.path) if demos.path is not None else None,
@@ -219,15 +216,13 @@ def _run_seed(
         seconds = train(
             game,
             total_steps=total,
-            title=f"{config.algo} {env_id} seed {seed}",
+            title=f"{config.algo} {name} seed {seed}",
             directory=directory,
             resume=resume,
             progress=progress,
         )
         if directory is not None:
             game.save_policy(directory / "policy.safetensors")
-    finally:
-        env.close()
     evaluation = evaluate_in(
         policy,
         env_id,
@@ -238,7 +233,7 @@ def _run_seed(
         workers=workers,
     )
     summary = run_summary(
-        env_id=env_id,
+        env_id=name,
         algo=config.algo,
         seed=seed,
         steps=game.steps,
@@ -276,7 +271,7 @@ def _behaviour_cloning(
 
 
 def _nonsense(
-    env_id: str,
+    env_id: EnvLike,
     demos: Demonstrations,
     config: ImitationConfig,
     seed: int,
@@ -288,9 +283,8 @@ def _nonsense(
     progress: bool,
 ) -> dict[str, Any]:
     """The same run on demonstrations of a random policy, scored on the real expert's scale."""
-    env = make_vec(env_id, 1, **env_kwargs)
-    player = RandomPolicy(env.observation_space, env.action_space)
-    env.close()
+    with open_vec(env_id, 1, **env_kwargs) as env:
+        player = RandomPolicy(env.observation_space, env.action_space)
     count = config.demo_episodes or len(demos)
     noise = collect_demos(player, env_id, episodes=count, env_kwargs=env_kwargs, seed=derive_seed(seed, "nonsense"))
     inner = directory / "nonsense" if directory is not None else None

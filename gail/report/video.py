@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.envs.registration import EnvSpec
 from PIL import Image
 
 from gail.agents.evaluate import EVALUATION_SEED, check_spaces
@@ -17,9 +18,10 @@ from gail.core.errors import InputError
 from gail.demos import Demonstrations, Trajectory, load_demos
 from gail.envs import VecEnv, make_vec, record_video, side_by_side
 from gail.envs.chunk import make_env
+from gail.envs.ids import require_registered
 from gail.envs.native_family import NATIVE_IDS
 from gail.envs.rendering import Frame
-from gail.envs.resolve import find_spec
+from gail.envs.resolve import Batch, resolve
 from gail.report.load import load_run
 
 _MAX_FPS = 30
@@ -46,6 +48,7 @@ def comparison_video(
     demos: Demonstrations | str | Path,
     out: str | Path,
     *,
+    env_id: str | None = None,
     seconds: float = 10.0,
 ) -> Path:
     """Write a video of the expert (left) and the learner (right), labelled with return and length.
@@ -59,6 +62,7 @@ def comparison_video(
         demos: demonstrations, or a file of them; shown is the episode with the median return, of
             those with a seed where there are any.
         out: the file, ending in ``.mp4``; written atomically.
+        env_id: what is played; None: what the demonstrations name, where that is a registered environment.
         seconds: the longest the video may be, at the environment's own speed.
 
     Returns:
@@ -73,23 +77,25 @@ def comparison_video(
     demos = load_demos(demos) if isinstance(demos, str | Path) else demos
     where = demos.path or "demonstrations"
     policy, name = _policy(run_or_policy) if isinstance(run_or_policy, str | Path) else (run_or_policy, "Learner")
-    if demos.env_id is None:
-        raise InputError(f"{where}: field env_id is missing, so nothing can be replayed")
+    if env_id is None:
+        if demos.env_id is None:
+            raise InputError(f"{where}: field env_id is missing, so nothing can be replayed")
+        env_id = require_registered(demos.env_id, where)
     if demos.kind != "episodes" or len(demos) == 0:
         raise InputError(f"{where}: holds {len(demos)} {demos.kind}, expected at least one episode to replay")
     recorded = _representative(demos)
     seed = EVALUATION_SEED if recorded.seed is None else recorded.seed
-    kwargs = {**_camera(demos.env_id), **demos.env_kwargs, "render_mode": "rgb_array"}
-    env = _env_of(recorded, seed, demos.env_id, kwargs)
+    kwargs = {**_camera(env_id), **demos.env_kwargs, "render_mode": "rgb_array"}
+    env = _env_of(recorded, seed, env_id, kwargs)
     try:
         check_spaces(policy, env)
         expert, learner = _replay(env, seed, recorded), _play(env, seed, policy)
-        fps, stride = _frame_rate(demos.env_id, kwargs)
+        fps, stride = _frame_rate(env_id, kwargs)
         steps = max(int(seconds * fps) * stride, 1)
         same = recorded.seed is not None and expert.same_start
         expert_label = f"Expert: {expert}" if same else f"Expert, other start: {expert}"
         # Two environments: the episodes are drawn in step with each other, not kept in memory.
-        other = _env_of(recorded, seed, demos.env_id, kwargs)
+        other = _env_of(recorded, seed, env_id, kwargs)
         try:
             frames = side_by_side(
                 [_frames(env, seed, expert, stride, steps), _frames(other, seed, learner, stride, steps)],
@@ -112,7 +118,12 @@ def _env_of(recorded: Trajectory, seed: int, env_id: str, kwargs: dict[str, Any]
         if _same_start(env, seed, recorded):
             return env
         env.close()
-    return make_vec(env_id, 1, backend="sync", **kwargs)
+    return _renderer(env_id, kwargs)
+
+
+def _renderer(env_id: str, kwargs: dict[str, Any]) -> VecEnv:
+    """One environment that draws; a class of batches draws itself."""
+    return make_vec(env_id, 1, backend="auto" if isinstance(resolve(env_id), Batch) else "sync", **kwargs)
 
 
 def _same_start(env: VecEnv, seed: int, recorded: Trajectory) -> bool:
@@ -133,7 +144,7 @@ def policy_video(
     Args:
         source: a run directory or a policy file.
         out: the file, ending in ``.mp4``; written atomically.
-        env_id: what is played; None plays what the policy was trained in.
+        env_id: what is played; None plays what the policy was trained in, where that is a registered environment.
         env_kwargs: keyword arguments of the environment; None takes those of the training.
         seed: of the episode.
         seconds: the longest the video may be, at the environment's own speed.
@@ -147,7 +158,7 @@ def policy_video(
     loaded = load_policy(source)
     env_id, env_kwargs = loaded.environment(env_id, env_kwargs)
     kwargs = {**_camera(env_id), **env_kwargs, "render_mode": "rgb_array"}
-    env = make_vec(env_id, 1, backend="sync", **kwargs)
+    env = _renderer(env_id, kwargs)
     try:
         check_spaces(loaded.policy, env)
         episode = _play(env, seed, loaded.policy)
@@ -169,7 +180,8 @@ def _camera(env_id: str) -> dict[str, Any]:
 
     Since Gymnasium 1.4 the camera stays where it is unless one is named (without one of that name nothing changes).
     """
-    if not str(find_spec(env_id).entry_point).startswith("gymnasium.envs.mujoco"):
+    found = resolve(env_id) if env_id not in NATIVE_IDS else None
+    if not isinstance(found, EnvSpec) or not str(found.entry_point).startswith("gymnasium.envs.mujoco"):
         return {}
     return {"camera_name": "track", "width": _MAX_HEIGHT, "height": _MAX_HEIGHT}
 
@@ -190,7 +202,10 @@ def _policy(path: str | Path) -> tuple[Policy, str]:
 def _frame_rate(env_id: str, env_kwargs: dict[str, Any]) -> tuple[float, int]:
     """Frames per second of the video, and how many environment steps lie between two frames."""
     # MuJoCo environments know their rate only once they are made.
-    env = make_env(find_spec(env_id), env_kwargs)
+    found = resolve(env_id)
+    if isinstance(found, Batch):
+        return float(_MAX_FPS), 1
+    env = make_env(found, env_kwargs)
     steps_per_second = env.metadata.get("render_fps") or _MAX_FPS
     env.close()
     stride = -(-int(steps_per_second) // _MAX_FPS)

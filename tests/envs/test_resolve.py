@@ -11,7 +11,7 @@ import torch
 from counting_envs import CountingEnv, CountingVectorEnv
 
 from gail.core.errors import InputError
-from gail.envs import make_vec, open_vec, resolve
+from gail.envs import ids, make_vec, open_vec, resolve
 from gail.envs.cartpole import CartPole
 
 ENV_FILE = """
@@ -188,16 +188,16 @@ def test_an_entry_point_that_cannot_be_loaded_names_its_package(installed: None)
 
 
 def test_a_file_may_name_registered_environments_only() -> None:
-    assert resolve.require_registered("ALE/Pong-v5", "x.npz") == "ALE/Pong-v5"
+    assert ids.require_registered("ALE/Pong-v5", "x.npz") == "ALE/Pong-v5"
     for name in ("os:system", "./my_env.py:Mine", "my_env.py"):
         with pytest.raises(InputError, match=r"x\.npz.*--env " + name):
-            resolve.require_registered(name, "x.npz")
+            ids.require_registered(name, "x.npz")
     with pytest.raises(InputError, match="pass the environment itself"):
-        resolve.require_registered("callable:Mine", "x.npz")
+        ids.require_registered("callable:Mine", "x.npz")
 
 
 def test_ids_are_the_same_wherever_the_file_lies() -> None:
-    assert resolve.same_environment("./my_env.py:Mine", "/home/me/my_env.py:Mine")
-    assert not resolve.same_environment("./my_env.py:Mine", "./my_env.py:Other")
-    assert not resolve.same_environment("ALE/Pong-v5", "Pong-v5")
-    assert resolve.same_environment("callable:<lambda>", "./my_env.py:Mine")
+    assert ids.same_environment("./my_env.py:Mine", "/home/me/my_env.py:Mine")
+    assert not ids.same_environment("./my_env.py:Mine", "./my_env.py:Other")
+    assert not ids.same_environment("ALE/Pong-v5", "Pong-v5")
+    assert ids.same_environment("callable:<lambda>", "./my_env.py:Mine")
