@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -15,6 +20,8 @@ from gail.core.errors import InputError
 from gail.core.files import write_atomic
 
 _TENSOR = "__tensor__"
+_postponed: list[Callable[[], None]] | None = None
+"""Where :func:`save_tree` leaves its writing inside :meth:`BackgroundWrites.collect`; None: it writes at once."""
 
 
 def save_tree(path: str | Path, tree: dict[str, Any]) -> None:
@@ -43,7 +50,69 @@ def save_tree(path: str | Path, tree: dict[str, Any]) -> None:
         except SafetensorError as error:
             raise OSError(f"{error}") from error
 
-    write_atomic(path, write)
+    write_now = partial(write_atomic, path, write)
+    if _postponed is None:
+        write_now()
+    else:
+        _postponed.append(write_now)
+
+
+class BackgroundWrites:
+    """Trees are copied at once and written by another thread: training does not wait for the disk.
+
+    A group of trees is written in its order, and before the next group is copied, so that at any moment the files
+    are those of the last group or of the one before it.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._running: Future[None] | None = None
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """What :func:`save_tree` is called with inside is one group.
+
+        Raises:
+            InputError: where the group before could not be written.
+        """
+        global _postponed
+        self.wait()
+        group: list[Callable[[], None]] = []
+        _postponed = group
+        try:
+            yield
+        finally:
+            _postponed = None
+        self._running = self._thread.submit(_write_all, group)
+
+    def wait(self) -> None:
+        """Return when everything is on the disk.
+
+        Raises:
+            InputError: where it could not be written.
+        """
+        if self._running is not None:
+            running, self._running = self._running, None
+            running.result()
+
+    def __enter__(self) -> BackgroundWrites:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.wait()
+        except InputError:
+            if error is None:  # what went wrong first is what the user should read
+                raise
+        finally:
+            self._thread.shutdown()
+
+
+def _write_all(group: list[Callable[[], None]]) -> None:
+    for write in group:
+        write()
 
 
 def load_tree(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

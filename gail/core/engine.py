@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from gail.core.checkpoint import load_tree, save_tree
+from gail.core.checkpoint import BackgroundWrites, load_tree, save_tree
 from gail.core.errors import EnvironmentFault, InputError
 from gail.core.files import write_text_atomic
 from gail.core.player import Player
@@ -86,7 +86,7 @@ def train(
     title: str,
     directory: Path | None = None,
     resume: bool = False,
-    checkpoints: int = 20,
+    checkpoints: int = 25,
     progress: bool = True,
 ) -> float:
     """Run ``game`` until ``total_steps`` and return the wall-clock seconds of training (all parts summed).
@@ -97,7 +97,8 @@ def train(
         title: names the run in the progress bar.
         directory: gets ``metrics.jsonl``, TensorBoard events and ``checkpoints/{latest,best}``; None writes nothing.
         resume: go on from ``directory/checkpoints/latest`` where there is one.
-        checkpoints: how many are written over the run; a kill loses at most one interval.
+        checkpoints: how many are written over the run; a kill loses at most one interval, and what was played while the
+            disk was still writing.
         progress: show a progress bar.
 
     Raises:
@@ -121,7 +122,11 @@ def train(
     if progress and directory is not None:
         # Known from the start, so that an interrupted run can be resumed.
         print(f"run directory: {directory}", file=sys.stderr)
-    with ProgressBar(title, total_steps, enabled=progress) as bar, _faults_say_what_is_saved(game, log):
+    with (
+        ProgressBar(title, total_steps, enabled=progress) as bar,
+        _faults_say_what_is_saved(game, log),
+        BackgroundWrites() as writes,
+    ):
         bar.update(game.steps)
         while game.steps < total_steps:
             round_started, steps_before = time.perf_counter(), game.steps
@@ -150,18 +155,19 @@ def train(
                 while next_checkpoint <= game.steps:
                     next_checkpoint += interval
                 score = metrics.get("return_mean", -math.inf)
-                if score > best:
-                    best = score
-                    game.save_policy(log.best)
-                save_tree(
-                    log.checkpoint,
-                    {
-                        "players": {name: player.state_dict() for name, player in game.players.items()},
-                        "game": game.state_dict(),
-                        "seconds": earlier + time.perf_counter() - started,
-                        "best": best,
-                    },
-                )
+                with writes.collect():
+                    if score > best:
+                        best = score
+                        game.save_policy(log.best)
+                    save_tree(
+                        log.checkpoint,
+                        {
+                            "players": {name: player.state_dict() for name, player in game.players.items()},
+                            "game": game.state_dict(),
+                            "seconds": earlier + time.perf_counter() - started,
+                            "best": best,
+                        },
+                    )
                 log.saved = game.steps
     if log is not None:
         log.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gail.core.checkpoint import load_tree, save_tree
+from gail.core.checkpoint import BackgroundWrites, load_tree, save_tree
 from gail.core.errors import InputError
 from gail.core.files import write_atomic
 
@@ -56,6 +56,27 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
         write_atomic(file, fail)
     assert load_tree(file) == {"value": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["t.safetensors"]
+
+
+def test_background_writes_hold_the_values_of_the_moment_they_were_collected(tmp_path: Path) -> None:
+    weights = torch.zeros(3)
+    with BackgroundWrites() as writes:
+        with writes.collect():
+            save_tree(tmp_path / "a.safetensors", {"w": weights})
+            weights += 1
+            save_tree(tmp_path / "b.safetensors", {"w": weights})
+        weights += 1
+    assert load_tree(tmp_path / "a.safetensors")["w"].tolist() == [0.0, 0.0, 0.0]
+    assert load_tree(tmp_path / "b.safetensors")["w"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_background_write_that_fails_is_told_before_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file stands where the folder should be")
+    with BackgroundWrites() as writes:
+        with writes.collect():
+            save_tree(tmp_path / "folder" / "t.safetensors", {"value": 1})
+        with pytest.raises(InputError, match="cannot be written"), writes.collect():
+            raise AssertionError("the next group must not be collected")
 
 
 @pytest.mark.parametrize("damage", ["cut", "pickle", "missing", "foreign"])
