@@ -232,7 +232,8 @@ class _Log:
                     break  # the line that the kill cut
         write_text_atomic(self.metrics, "".join(kept))
         self._file = open(self.metrics, "a", encoding="utf-8")
-        self._events = SummaryWriter(str(self.directory), purge_step=step + 1 if step else None)
+        # Its queue of ten events would make a fast environment wait for the disk.
+        self._events = SummaryWriter(str(self.directory), purge_step=step + 1 if step else None, max_queue=1000)
         self._last_event = -math.inf
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
