@@ -31,6 +31,7 @@ _HOMES = {
     "load_demos": "gail.demos",
     "load_policy": "gail.agents",
     "make_vec": "gail.envs",
+    "replay": "gail.demos.replay",
     "save_demos": "gail.demos",
     "to_transitions": "gail.demos",
     "train_expert": "gail.agents",

@@ -1,4 +1,4 @@
-"""``gail demos collect, info, check, convert``: demonstrations in and out of files."""
+"""``gail demos collect, info, check, convert, replay``: demonstrations in and out of files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gail.agents.policy import load_policy
 from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json, print_protocol, subcommand
 from gail.core.errors import InputError
 from gail.demos import Columns, Demonstrations, describe, inspect_demos, load_demos, save_demos
+from gail.demos.replay import replay, replay_native
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,21 @@ class CollectArguments:
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
 
+@dataclass(frozen=True)
+class ReplayArguments:
+    """Play recorded human actions again in the emulator and keep what an agent would see."""
+
+    path: tyro.conf.Positional[Path]
+    """An .npz with one action and one reward per frame (actions, rewards, rom)."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Where to write; must not exist yet."""
+    native: bool = False
+    """Keep every full colour frame (.npz only) instead of 84x84 grey ones, 4 stacked, at frame skip 4."""
+    to: Literal["npz", "minari"] | None = None
+    """The format; by default npz where OUT ends in .npz, else Minari."""
+    common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
+
+
 def run(argv: list[str]) -> int:
     """Find the verb and return its exit status."""
     verbs: dict[str, Callable[[list[str]], int]] = {
@@ -96,6 +112,7 @@ def run(argv: list[str]) -> int:
         "info": _info,
         "check": _check,
         "convert": _convert,
+        "replay": _replay,
     }
     return subcommand(argv, "demos", verbs)
 
@@ -186,6 +203,35 @@ def _collect(argv: list[str]) -> int:
         progress=True,
     )
     return _write(demos, arguments.out, None, arguments.common)
+
+
+def _replay(argv: list[str]) -> int:
+    arguments = parse(ReplayArguments, argv, prog="gail demos replay", description="Play recorded human actions again.")
+    out = arguments.out
+    if out.exists():
+        raise InputError(f"{out}: exists already; choose another --out")
+    if arguments.native and (out.suffix != ".npz" or arguments.to == "minari"):
+        raise InputError(f"{out}: --native writes .npz only; convert it where it fits into memory")
+    result = (
+        replay_native(arguments.path, out, progress=True) if arguments.native else replay(arguments.path, progress=True)
+    )
+    print_protocol(result.demos.env_id or "", result.demos.env_kwargs)
+    print(
+        f"{result.frames:,} frames: recorded return {result.recorded_return:,g}, replayed {result.replayed_return:,g}, "
+        "every reward reproduced"
+    )
+    if not arguments.native:
+        print(
+            f"{result.demos.steps:,} steps, {result.mixed:,} of them ({result.mixed / result.demos.steps:.1%}) with "
+            "mixed actions: the one held longest counts, the latest of equals"
+        )
+    demos = result.demos if arguments.native else load_demos(save_demos(result.demos, out, arguments.to))
+    data = describe(demos)
+    _print_description(data)
+    if arguments.common.json:
+        counts = {name: getattr(result, name) for name in ("frames", "recorded_return", "replayed_return", "mixed")}
+        print_json({**data, **counts, "out": str(out)})
+    return 0
 
 
 def _write(demos: Demonstrations, out: Path, to: Literal["npz", "minari"] | None, common: Common) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,42 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray], *, overwrite: bool) -> 
     def write(temporary: Path) -> None:
         with open(temporary, "wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    write_atomic(path, write)
+
+
+def stream_npz(
+    path: Path,
+    name: str,
+    shape: tuple[int, ...],
+    rows: Iterable[np.ndarray],
+    others: Callable[[], Mapping[str, np.ndarray]],
+) -> None:
+    """Write a compressed npz archive, atomically, one of whose arrays never is in memory as a whole.
+
+    Args:
+        path: the new file.
+        name: of the large array, which is uint8.
+        shape: of it; ``rows`` together must have as many bytes.
+        rows: its parts, in order.
+        others: the other arrays; called when the rows are written.
+
+    Raises:
+        InputError: where ``path`` exists or cannot be written.
+    """
+    refuse_existing(path, overwrite=False)
+
+    def write(temporary: Path) -> None:
+        # Level 1: frames of games compress well at any level, and most of the time goes into them.
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                for row in rows:
+                    member.write(np.ascontiguousarray(row, dtype=np.uint8).data)
+            for other, array in others().items():
+                with archive.open(f"{other}.npy", "w") as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
 
     write_atomic(path, write)
 

@@ -27,6 +27,7 @@ from gail.demos.fields import (
 )
 from gail.demos.recorded import ReadOptions, RecordedEpisode, assemble
 from gail.demos.types import Demonstrations
+from gail.envs.atari import PROTOCOL_KEYWORDS, is_atari
 
 FORMAT = "minari"
 UNKNOWN_END = "gail_unknown_end"
@@ -94,6 +95,9 @@ def _environment(folder: Path, metadata: dict[str, Any]) -> tuple[str | None, di
     if not isinstance(kwargs, dict):
         raise DemosError(f"{folder}: field 'env_spec': expected kwargs as a JSON object, found {kwargs!r:.60}")
     env_id = read_env_id(folder / "metadata.json", spec.get("id"))
+    if is_atari(env_id):
+        # Gymnasium's class observes the screen as it is where nothing else is said.
+        return env_id, {"obs_type": "rgb", **{name: kwargs[name] for name in kwargs if name in PROTOCOL_KEYWORDS}}
     # Drawing is no part of the task, and what the registry says itself was not asked for.
     usual: dict[str, Any] = {"render_mode": kwargs.get("render_mode")}
     if kwargs:

@@ -13,18 +13,21 @@
 ``source``          optional text
 ``kind``            optional text: ``episodes`` or ``transitions`` (then every T_i is 1)
 ``generator``       JSON object as text, present exactly when the data is synthetic
+``stack``           optional integer S: ``observations`` holds one frame each, and the observation is the last S
+                    frames of its episode, the newest last, zeros before the first
 ==================  ==========================================================================
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from gail.core.errors import InputError
-from gail.demos.archive import read_npz, write_npz
+from gail.demos.archive import read_npz, stream_npz, write_npz
 from gail.demos.errors import DemosError
 from gail.demos.fields import (
     read_env_id,
@@ -34,13 +37,15 @@ from gail.demos.fields import (
     require_rows,
     require_vector,
 )
+from gail.demos.frames import single_frames, stack_frames
 from gail.demos.recorded import ReadOptions, RecordedEpisode, assemble, split_rows
 from gail.demos.types import Demonstrations
 
 FORMAT = "npz"
 UNKNOWN = -1
+_DEEPEST = 64
 _OPTIONAL = (
-    "rewards", "terminated", "truncated", "env_id", "env_kwargs", "seeds", "source", "kind", "generator",
+    "rewards", "terminated", "truncated", "env_id", "env_kwargs", "seeds", "source", "kind", "generator", "stack",
 )  # fmt: skip
 
 
@@ -68,9 +73,13 @@ def read_flat_npz(path: Path, options: ReadOptions) -> Demonstrations:
     kind = texts.get("kind", "episodes")
     if kind not in ("episodes", "transitions"):
         raise DemosError(f"{path}: field 'kind': expected 'episodes' or 'transitions', found {kind[:40]!r}")
+    observations = split_rows(data["observations"], [length + 1 for length in lengths])
+    if "stack" in data:
+        depth = _read_stack(path, data["stack"])
+        observations = [stack_frames(frames, depth) for frames in observations]
     recorded = map(
         RecordedEpisode,
-        split_rows(data["observations"], [length + 1 for length in lengths]),
+        observations,
         split_rows(data["actions"], lengths),
         rewards,
         _read_flags(path, "terminated", data.get("terminated"), episodes),
@@ -98,6 +107,34 @@ def write_flat_npz(demos: Demonstrations, path: Path, *, overwrite: bool = False
         InputError: where ``path`` exists and ``overwrite`` is False, or ``demos`` cannot be laid out flat
             (no episodes, rewards in some episodes only, differing shapes or dtypes, values that JSON lacks).
     """
+    arrays = _all_but_observations(demos, path)
+    observations = [t.observations for t in demos]
+    frames = [single_frames(rows) for rows in observations]
+    once = [rows for rows in frames if rows is not None]
+    if len(once) == len(observations):
+        arrays["stack"] = np.asarray(observations[0].shape[1])
+        observations = once
+    write_npz(path, {"observations": np.concatenate(observations), **arrays}, overwrite=overwrite)
+
+
+def write_flat_npz_streamed(
+    path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray], demos: Callable[[], Demonstrations]
+) -> None:
+    """As :func:`write_flat_npz`, with observations that are never in memory together.
+
+    Args:
+        path: the new file.
+        shape: of all observations ``[sum(T_i + 1), ...]``, which are uint8.
+        rows: the observations, one by one.
+        demos: called when they are written; all but its observations is used.
+
+    Raises:
+        InputError: where ``path`` exists.
+    """
+    stream_npz(path, "observations", shape, rows, lambda: _all_but_observations(demos(), path))
+
+
+def _all_but_observations(demos: Demonstrations, path: Path) -> dict[str, np.ndarray]:
     trajectories = demos.trajectories
     if not trajectories:
         raise InputError(f"{path}: nothing to write: expected at least one episode")
@@ -109,7 +146,6 @@ def write_flat_npz(demos: Demonstrations, path: Path, *, overwrite: bool = False
             )
         require_numbers(path, name, getattr(trajectories[0], name))
     arrays = {
-        "observations": np.concatenate([t.observations for t in trajectories]),
         "actions": np.concatenate([t.actions for t in trajectories]),
         "lengths": np.asarray([len(t) for t in trajectories], dtype=np.int64),
         "terminated": _write_flags([t.terminated for t in trajectories]),
@@ -130,7 +166,13 @@ def write_flat_npz(demos: Demonstrations, path: Path, *, overwrite: bool = False
         arrays["env_id"] = np.asarray(demos.env_id)
     if demos.generator is not None:
         arrays["generator"] = _json(path, "generator", demos.generator)
-    write_npz(path, arrays, overwrite=overwrite)
+    return arrays
+
+
+def _read_stack(path: Path, value: np.ndarray) -> int:
+    if value.size != 1 or value.dtype.kind not in "iu" or not 1 <= int(value.reshape(-1)[0]) <= _DEEPEST:
+        raise DemosError(f"{path}: field 'stack': expected an integer from 1 to {_DEEPEST}, found {value!r:.60}")
+    return int(value.reshape(-1)[0])
 
 
 def _read_lengths(path: Path, value: np.ndarray) -> list[int]:

@@ -1,4 +1,4 @@
-"""Atari 2600 games by a stated protocol: names, keywords, and one environment of it; imports no torch.
+"""Atari 2600 games by a stated protocol: names and keywords; imports neither torch nor Gymnasium.
 
 Protocol "v5" (Machado et al. 2018, "Revisiting the Arcade Learning Environment", table 10, with ALE's minimal action
 sets): every action is repeated with probability 0.25 instead of the new one (sticky actions), each is held for 4
@@ -14,16 +14,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
-
-import gymnasium as gym
-import numpy as np
-from gymnasium.envs.registration import EnvSpec
+from typing import Any
 
 from gail.core.errors import InputError
-
-FRAMES_PER_SECOND = 60
-"""What a console shows."""
 
 _OBS_TYPES = ("pixels", "ram", "rgb", "grayscale")
 _PIXELS_ONLY = ("stack_num", "img_height", "img_width", "grayscale", "episodic_life")
@@ -110,6 +103,10 @@ class AtariProtocol:
         return ", ".join(part for part in parts if part)
 
 
+PROTOCOL_KEYWORDS = tuple(field.name for field in dataclasses.fields(AtariProtocol))
+"""What may be asked of an ``ALE/*-v5`` id."""
+
+
 def is_atari(env_id: str) -> bool:
     """Whether :class:`AtariProtocol` governs this id."""
     return env_id.startswith("ALE/") and env_id.endswith("-v5")
@@ -122,6 +119,7 @@ def find_game(name: str) -> str | None:
         ImportError: where ale-py is not installed.
     """
     import ale_py  # noqa: F401  (importing it registers its environments)
+    import gymnasium as gym
 
     wanted = name.replace("_", "").lower()
     return next((key for key in gym.registry if is_atari(key) and key[4:-3].lower() == wanted), None)
@@ -184,94 +182,3 @@ def _check_ranges(env_id: str, protocol: AtariProtocol, given: Mapping[str, Any]
             f"{env_id}: sound_obs needs frameskip=1 (found {protocol.frameskip}; the sound of skipped frames would be "
             f"lost) and obs_type rgb, grayscale or ram (found {protocol.obs_type!r})"
         )
-
-
-def console_seed(seed: int) -> int:
-    """The seed of the console's random generator for an environment's ``seed``.
-
-    It is the one that Gymnasium's ``AtariEnv`` derives, without its sign: that class hands half of all seeds to ALE as
-    negative numbers, which ALE's vectorized class takes for "no seed".
-    """
-    return int(np.random.SeedSequence(seed).generate_state(2)[1]) & 0x7FFFFFFF
-
-
-class _Start(gym.Wrapper):
-    """Seeds the console, presses FIRE and waits, as the vectorized class does."""
-
-    def __init__(self, env: gym.Env, noop_max: int, use_fire_reset: bool) -> None:
-        super().__init__(env)
-        self.noop_max = noop_max
-        self.console = cast(Any, env.unwrapped)
-        self.fire = use_fire_reset and "FIRE" in self.console.get_action_meanings()
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        obs, info = self.env.reset(seed=seed, options=options)
-        ale = self.console.ale
-        if seed is not None and ale.getInt("random_seed") < 0:
-            ale.setInt("random_seed", console_seed(seed))
-            self.console.load_game()
-            ale.reset_game()
-        if not (self.fire or self.noop_max):
-            return obs, info
-        import ale_py
-
-        if self.fire:
-            ale.act(ale_py.Action.FIRE)
-        for _ in range(int(self.unwrapped.np_random.integers(self.noop_max + 1))):
-            ale.act(ale_py.Action.NOOP)
-            if ale.game_over():
-                ale.reset_game()
-        return self.console._get_obs(), info
-
-
-def make_single(spec: EnvSpec, keywords: Mapping[str, Any]) -> gym.Env:
-    """One environment of an ``ALE/*-v5`` id, from Gymnasium's wrappers.
-
-    Args:
-        spec: the registered id.
-        keywords: as of :func:`read_protocol`, and ``render_mode``.
-
-    Raises:
-        InputError: on a bad keyword, a mode or difficulty that the game does not have.
-    """
-    import ale_py
-    from gymnasium.wrappers import AtariPreprocessing, ClipReward, FrameStackObservation, TimeLimit
-
-    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner on the screen
-    options = dict(keywords)
-    render_mode = options.pop("render_mode", None)
-    protocol = read_protocol(spec.id, options)
-    pixels = protocol.obs_type == "pixels"
-    try:
-        env: gym.Env = gym.make(
-            spec,
-            disable_env_checker=True,
-            render_mode=render_mode,
-            obs_type=("grayscale" if protocol.grayscale else "rgb") if pixels else protocol.obs_type,
-            frameskip=1 if pixels else protocol.frameskip,
-            repeat_action_probability=protocol.repeat_action_probability,
-            full_action_space=protocol.full_action_space,
-            max_num_frames_per_episode=0,
-            mode=protocol.mode,
-            difficulty=protocol.difficulty,
-            sound_obs=protocol.sound_obs,
-        )
-    except RuntimeError as error:
-        raise InputError(f"{spec.id}: mode {protocol.mode}, difficulty {protocol.difficulty}: {error}") from error
-    env = _Start(env, protocol.noop_max, protocol.use_fire_reset)
-    if pixels:
-        env = AtariPreprocessing(
-            env,
-            noop_max=0,
-            frame_skip=protocol.frameskip,
-            screen_size=(protocol.img_width, protocol.img_height),
-            terminal_on_life_loss=protocol.episodic_life,
-            grayscale_obs=protocol.grayscale,
-        )
-        env = FrameStackObservation(env, protocol.stack_num, padding_type="zero")
-    if protocol.reward_clipping:
-        env = ClipReward(env, -1.0, 1.0)
-    if protocol.max_episode_steps is not None:
-        env = TimeLimit(env, protocol.max_episode_steps)
-    env.metadata = {**env.metadata, "render_fps": max(FRAMES_PER_SECOND // protocol.frameskip, 1)}
-    return env

@@ -10,7 +10,8 @@ from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
 from gail.core.errors import InputError
-from gail.envs.atari import AtariProtocol, console_seed
+from gail.envs.atari import AtariProtocol
+from gail.envs.atari_single import console_seed
 from gail.envs.vec import State, Step, VecEnv
 
 _UNLIMITED = 2**30

@@ -21,7 +21,8 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from gail.core.errors import InputError
-from gail.envs.atari import is_atari, make_single
+from gail.envs.atari import is_atari
+from gail.envs.atari_single import make_single
 from gail.envs.rendering import prepare_headless, render_frame
 
 REPLAY_LIMIT = 100_000

@@ -158,7 +158,7 @@ def _check(demos: Demonstrations, env: VecEnv, config: ImitationConfig) -> None:
             found = f"{where}: {name} of episode {episode}"
             if rows.shape[1:] != space.shape:
                 raise InputError(f"{found} have shape {rows.shape[1:]} per step, {env.env_id} has {space.shape}")
-            if not np.isfinite(rows).all():
+            if rows.dtype.kind == "f" and not np.isfinite(rows).all():
                 raise InputError(f"{found} hold NaN or infinity, expected finite numbers")
             if not isinstance(space, gym.spaces.Box):
                 bad = next((row for row in rows if not space.contains(row if space.shape else int(row))), None)

@@ -10,7 +10,8 @@ from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLi
 
 from gail.core.errors import InputError
 from gail.envs import check_vec_env, make_vec, resolve_env
-from gail.envs.atari import AtariProtocol, console_seed
+from gail.envs.atari import AtariProtocol
+from gail.envs.atari_single import console_seed
 
 ale_py = pytest.importorskip("ale_py")
 
