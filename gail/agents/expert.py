@@ -30,8 +30,8 @@ from gail.envs.worker_options import WorkerOptions
 class ExpertConfig:
     """What `gail expert` does."""
 
-    algo: str = "ppo"
-    """The learner: ppo."""
+    algo: AlgoName = "ppo"
+    """The learner: ppo, or dqn (discrete actions)."""
     steps: int = 1_000_000
     """Environment steps."""
     num_envs: int = 16
@@ -47,7 +47,9 @@ class ExpertConfig:
     clip_rewards: bool = False
     """Learn from the sign of each reward (Mnih et al. 2015); returns are always those of the true reward."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
-    """The learner's hyperparameters."""
+    """PPO's hyperparameters."""
+    dqn: DQNConfig = field(default_factory=DQNConfig)
+    """DQN's hyperparameters."""
 
     def __post_init__(self) -> None:
         if self.algo != "ppo":

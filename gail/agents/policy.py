@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, cast, overload
+from typing import Any, ClassVar, Protocol, overload
 
 import gymnasium as gym
 import numpy as np
@@ -74,39 +74,67 @@ class Policy(Protocol):
         """Choose actions for observations ``[N, ...]``."""
 
 
-class ActorCritic(nn.Module):
-    """An actor and a critic on hidden features; what they see is up to the subclass.
-
-    Subclasses set ``kind``, ``head``, ``trunk``, ``actor`` and ``critic``.
-    """
+class NetworkPolicy(nn.Module):
+    """A policy that policy files can hold. Subclasses set ``kind``."""
 
     kind: ClassVar[str]
     """What policy files call it."""
-    head: Head
-    trunk: nn.Module
-    actor: nn.Sequential
-    critic: nn.Sequential
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "kind" in cls.__dict__:
+            _KINDS[cls.kind] = cls
 
     def __init__(self, observation_space: gym.Space, action_space: gym.Space) -> None:
         super().__init__()
         self.observation_space, self.action_space = observation_space, action_space
-        self.head = make_head(action_space)
 
     def config(self) -> dict[str, Any]:
         """The keywords that build it again, as JSON values."""
         raise NotImplementedError
 
     def features(self, obs: Tensor) -> Tensor:
-        """Observations ``[B, ...]`` as the trunk takes them; computed once per rollout."""
-        raise NotImplementedError
-
-    def update_normalizer(self, obs: Tensor, mask: Tensor | None = None) -> None:
-        """Merge ``obs`` ``[B, ...]``, of which ``mask`` ``[B]`` (all, where None) count, into running statistics."""
+        """Observations ``[B, ...]`` as the network takes them; computed once per batch, outside the gradient step."""
         raise NotImplementedError
 
     def initial_state(self, n: int) -> RecurrentState:
         """No state: the policy sees one observation at a time."""
         return None
+
+    def act(
+        self,
+        obs: Tensor,
+        state: RecurrentState = None,
+        *,
+        deterministic: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> PolicyOutput:
+        """Choose actions for ``obs`` ``[N, ...]``, sampled or the best ones."""
+        raise NotImplementedError
+
+
+_KINDS: dict[str, type[NetworkPolicy]] = {}
+"""What a policy file may hold, by the name that stands in it."""
+
+
+class ActorCritic(NetworkPolicy):
+    """An actor and a critic on hidden features; what they see is up to the subclass.
+
+    Subclasses set ``head``, ``trunk``, ``actor`` and ``critic``.
+    """
+
+    head: Head
+    trunk: nn.Module
+    actor: nn.Sequential
+    critic: nn.Sequential
+
+    def __init__(self, observation_space: gym.Space, action_space: gym.Space) -> None:
+        super().__init__(observation_space, action_space)
+        self.head = make_head(action_space)
+
+    def update_normalizer(self, obs: Tensor, mask: Tensor | None = None) -> None:
+        """Merge ``obs`` ``[B, ...]``, of which ``mask`` ``[B]`` (all, where None) count, into running statistics."""
+        raise NotImplementedError
 
     def _hidden(self, features: Tensor) -> Tensor:
         return self.trunk(features)
@@ -182,7 +210,7 @@ class MLPPolicy(ActorCritic):
         self.critic = mlp(inputs, own, 1, activation=activation)
 
     def config(self) -> dict[str, Any]:
-        """See :meth:`ActorCritic.config`."""
+        """See :meth:`NetworkPolicy.config`."""
         return {"hidden": list(self.hidden), "activation": self.activation, "shared": self.shared}
 
     def features(self, obs: Tensor) -> Tensor:
@@ -237,7 +265,7 @@ class PixelPolicy(ActorCritic):
         self.critic = mlp(network.size, (), 1)
 
     def config(self) -> dict[str, Any]:
-        """See :meth:`ActorCritic.config`."""
+        """See :meth:`NetworkPolicy.config`."""
         return asdict(self.pixels)
 
     def features(self, obs: Tensor) -> Tensor:
@@ -313,10 +341,7 @@ def new_policy(env: VecEnv, seed: int, *, pixels: PixelConfig | None = None, **o
     return policy.to(env.device)
 
 
-_KINDS: dict[str, type[MLPPolicy] | type[PixelPolicy]] = {kind.kind: kind for kind in (MLPPolicy, PixelPolicy)}
-
-
-def save_policy(policy: ActorCritic, path: str | Path, *, env_id: str, env_kwargs: dict[str, Any]) -> None:
+def save_policy(policy: NetworkPolicy, path: str | Path, *, env_id: str, env_kwargs: dict[str, Any]) -> None:
     """Write ``policy`` with what is needed to build it again, as safetensors."""
     save_tree(
         path,
@@ -336,7 +361,7 @@ def save_policy(policy: ActorCritic, path: str | Path, *, env_id: str, env_kwarg
 class LoadedPolicy:
     """A policy from a file, with the environment that it was trained in."""
 
-    policy: MLPPolicy | PixelPolicy
+    policy: NetworkPolicy
     env_id: str
     env_kwargs: dict[str, Any]
 
@@ -384,7 +409,7 @@ def load_policy(path: str | Path, device: torch.device | str = "cpu") -> LoadedP
             raise InputError(f"{file}: policy kind {tree['policy']!r} is unknown; expected one of {', '.join(_KINDS)}")
         config = {k: v for k, v in tree["config"].items() if k in inspect.signature(kind).parameters}
         observed, acted = space_from_json(tree["observation_space"]), space_from_json(tree["action_space"])
-        policy = kind(cast(Any, observed), acted, **config).to(device)
+        policy = kind(observed, acted, **config).to(device)
         policy.load_state_dict(tree["module"])
         return LoadedPolicy(policy, tree["env_id"], tree["env_kwargs"], file)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
