@@ -81,7 +81,15 @@ class DQNConfig:
     """Whether checkpoints hold the replay; without it a resumed run collects a new one first."""
 
     def __post_init__(self) -> None:
-        counts = ("batch_size", "buffer_size", "learning_starts", "steps_per_update", "n_step", "target_every", "hidden")
+        counts = (
+            "batch_size",
+            "buffer_size",
+            "learning_starts",
+            "steps_per_update",
+            "n_step",
+            "target_every",
+            "hidden",
+        )
         require("dqn", self, at_least=dict.fromkeys(counts, 1))
         numbers = ("learning_rate", "priority_exponent", "priority_correction", "epsilon_start", "epsilon_end")
         require("dqn", self, at_least=dict.fromkeys((*numbers, "gamma", "exploration_fraction"), 0.0))
@@ -157,8 +165,8 @@ class QLearner:
         """Count a gradient step, and move the target network where it is due."""
         self.updates += 1
         if self.updates % self.config.target_every == 0:
-            ours, theirs = list(self.target.parameters()), list(self.policy.parameters())
-            torch._foreach_lerp_(ours, theirs, self.config.target_rate)
+            for ours, theirs in zip(self.target.parameters(), self.policy.parameters(), strict=True):
+                ours.lerp_(theirs, self.config.target_rate)
 
     def state_dict(self) -> dict[str, Any]:
         """What the player does not hold."""

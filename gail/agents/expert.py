@@ -9,28 +9,33 @@ from typing import Any
 
 import torch
 
+from gail.agents.dqn import DQN, DQNConfig
 from gail.agents.evaluate import evaluate_in, random_return
-from gail.agents.policy import ActorCritic, new_policy, save_policy
+from gail.agents.policy import ActorCritic, NetworkPolicy, new_policy, save_policy
 from gail.agents.ppo import PPO, PPOConfig
+from gail.agents.q_policy import QPolicy
 from gail.agents.rollout import Collector
 from gail.agents.summary import run_summary
 from gail.core.device import resolve_device, use_threads
 from gail.core.engine import Turn, train
 from gail.core.errors import InputError
 from gail.core.player import Player
-from gail.core.random import derive_seed, make_generator
+from gail.core.random import derive_seed, make_generator, seeded_initialization
 from gail.core.rundir import open_run, write_summary
 from gail.envs import EnvLike, env_text, open_vec, resolve_env
 from gail.envs.gym_async import check_restarts
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
 
+ALGORITHMS = ("ppo", "dqn")
+"""The learners."""
+
 
 @dataclass(frozen=True)
 class ExpertConfig:
     """What `gail expert` does."""
 
-    algo: AlgoName = "ppo"
+    algo: str = "ppo"
     """The learner: ppo, or dqn (discrete actions)."""
     steps: int = 1_000_000
     """Environment steps."""
@@ -52,8 +57,8 @@ class ExpertConfig:
     """DQN's hyperparameters."""
 
     def __post_init__(self) -> None:
-        if self.algo != "ppo":
-            raise InputError(f"--algo: {self.algo!r} is unknown; expected 'ppo'")
+        if self.algo not in ALGORITHMS:
+            raise InputError(f"--algo: {self.algo!r} is unknown; expected one of {', '.join(ALGORITHMS)}")
         for name in ("steps", "num_envs", "threads", "evaluation_episodes"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')}: {getattr(self, name)}, expected at least 1")
@@ -86,9 +91,45 @@ _ATARI = ExpertConfig(
 )
 
 
-def expert_recipe(env_id: str) -> ExpertConfig:
-    """The settings for an environment; those without one of their own share the default (Atari: one for all games)."""
-    return _RECIPES.get(env_id, _ATARI if env_id.startswith("ALE/") else ExpertConfig())
+_DQN = ExpertConfig(algo="dqn", steps=100_000, num_envs=8)
+_DQN_RECIPES: dict[str, ExpertConfig] = {
+    "CartPole-v1": ExpertConfig(
+        algo="dqn",
+        steps=100_000,
+        num_envs=8,
+        dqn=DQNConfig(
+            learning_rate=1e-3,
+            anneal=True,
+            batch_size=128,
+            steps_per_update=2,
+            target_rate=0.01,
+            target_every=1,
+            epsilon_end=0.04,
+            exploration_fraction=0.2,
+        ),
+    ),
+}
+# Prioritized, double, duelling, three steps: the parts of Rainbow (Hessel et al. 2018) without its distributions.
+_DQN_ATARI = ExpertConfig(
+    algo="dqn",
+    steps=10_000_000,
+    num_envs=8,
+    evaluation_episodes=30,
+    clip_rewards=True,
+    dqn=DQNConfig(
+        buffer_size=1_000_000,
+        learning_starts=20_000,
+        steps_per_update=4,
+        target_every=2_000,
+        exploration_fraction=0.025,
+    ),
+)
+
+
+def expert_recipe(env_id: str, algo: str = "ppo") -> ExpertConfig:
+    """The settings of a learner for an environment; those without their own share a default (Atari: one for all)."""
+    own, atari, default = (_DQN_RECIPES, _DQN_ATARI, _DQN) if algo == "dqn" else (_RECIPES, _ATARI, ExpertConfig())
+    return own.get(env_id, atari if env_id.startswith("ALE/") else default)
 
 
 class TrueReward:
@@ -148,8 +189,33 @@ class TrueReward:
 class ExpertResult:
     """What training an expert gave."""
 
-    policy: ActorCritic
+    policy: NetworkPolicy
     summary: dict[str, Any]
+
+
+def _ppo(env: VecEnv, config: ExpertConfig, seed: int) -> TrueReward:
+    return TrueReward(
+        env,
+        config.ppo,
+        policy=new_policy(env, seed, **config.ppo.network),
+        seed=derive_seed(seed, "environment"),
+        generators={name: make_generator(seed, name, env.device) for name in ("actions", "shuffle")},
+        clip_rewards=config.clip_rewards,
+    )
+
+
+def _dqn(env: VecEnv, config: ExpertConfig, seed: int) -> DQN:
+    with seeded_initialization(seed, "policy"):
+        policy = QPolicy(env.observation_space, env.action_space, **config.dqn.network)
+    return DQN(
+        env,
+        config.dqn,
+        policy=policy.to(env.device),
+        total_steps=config.steps,
+        seed=derive_seed(seed, "environment"),
+        generators={"actions": make_generator(seed, "actions", env.device), "replay": make_generator(seed, "replay")},
+        clip_rewards=config.clip_rewards,
+    )
 
 
 def train_expert(
@@ -188,16 +254,7 @@ def train_expert(
         if out is not None:
             run = {"verb": "expert", "env_id": name, "env_kwargs": env_kwargs, "seed": seed}
             open_run(out, {"run": run, "config": config}, resume=resume)
-        generators = {name: make_generator(seed, name, device) for name in ("actions", "shuffle")}
-        policy = new_policy(env, seed, **config.ppo.network)
-        game = TrueReward(
-            env,
-            config.ppo,
-            policy=policy,
-            seed=derive_seed(seed, "environment"),
-            generators=generators,
-            clip_rewards=config.clip_rewards,
-        )
+        game = (_dqn if config.algo == "dqn" else _ppo)(env, config, seed)
         seconds = train(
             game,
             total_steps=config.steps,
@@ -209,7 +266,7 @@ def train_expert(
         if out is not None:
             game.save_policy(out / "policy.safetensors")
     evaluation = evaluate_in(
-        policy,
+        game.policy,
         env_id,
         env_kwargs,
         episodes=config.evaluation_episodes,
@@ -233,4 +290,4 @@ def train_expert(
     )
     if out is not None:
         write_summary(out, summary)
-    return ExpertResult(policy, summary)
+    return ExpertResult(game.policy, summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_BLOCK = 1024
+_BLOCK = 256
 """Rows whose sum is kept: a draw looks at one sum per block, then at one block."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 from gymnasium import spaces
-from torch import Tensor
+from torch import Tensor, nn
 
 from gail.agents.policy import NetworkPolicy, PolicyOutput, RecurrentState
 from gail.core.errors import InputError
@@ -58,6 +58,7 @@ class QPolicy(NetworkPolicy):
         self.pixels, self.epsilon = PixelConfig(trunk, precision), epsilon
         self.count, self.start = int(action_space.n), int(action_space.start)
         self.encoder: SpaceEncoder | None = None
+        self.trunk: nn.Module
         if is_image(observation_space):
             images = PixelTrunk(observation_space.shape, self.pixels)
             self.trunk, size = images, images.size

@@ -55,7 +55,7 @@ def run(argv: list[str]) -> int:
             raise InputError("the environment comes first: gail expert ENV")
         probe = make_vec(argv[0], 1, **(parse_kwargs(flag_value(argv, "--env-kwargs")) or {}))
         probe.close()
-        settings = expert_recipe(probe.env_id)
+        settings = expert_recipe(probe.env_id, flag_value(argv, "--algo") or "ppo")
         file = flag_value(argv, "--config")
         if file is not None:
             settings = settings_from_file(settings, file)

@@ -26,6 +26,10 @@ METRICS: dict[str, str] = {
     "policy/entropy": "entropy of the action distribution, in nats",
     "policy/kl": "estimate of KL(old || new): mean of (ratio - 1) - log ratio",
     "policy/clip_fraction": "share of rows whose probability ratio left the clipping range",
+    "policy/q_value": "mean value of the actions in the drawn transitions (DQN), in discounted rewards as learned from",
+    "policy/td_error": "mean absolute difference of those values and their targets",
+    "epsilon": "share of uniform actions while collecting (DQN)",
+    "replay_transitions": "transitions that can be drawn from the replay",
     "policy/log_likelihood": "mean log-likelihood of the expert's actions (behaviour cloning)",
 }
 """Metric name to meaning; ``*`` stands for any player."""
