@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from gail.agents.bc import BCConfig, BehaviourCloning
+from gail.agents.dqn import DQNBatch, DQNConfig, QLearner
 from gail.agents.policy import MLPPolicy, PixelPolicy
 from gail.agents.ppo import PPO, PPOBatch, PPOConfig
+from gail.agents.q_policy import QPolicy
 from gail.core.losses import bce_loss, with_gradient_penalty
 from gail.core.player import Player
 from gail.demos.types import Transitions
@@ -45,6 +47,16 @@ def ppo_on_images(space: gym.Space, device: str) -> tuple[Player, Any]:
     return player, PPOBatch(images, sample, *(torch.rand(B, device=device) for _ in range(4)))
 
 
+def dqn(space: gym.Space, device: str) -> tuple[Player, Any]:
+    observations = gym.spaces.Box(0, 255, (1, 36, 36), np.uint8) if isinstance(space, gym.spaces.Discrete) else OBS
+    policy = QPolicy(observations, gym.spaces.Discrete(3), hidden=(4,)).to(device)
+    shape = (B, 36, 36, 1) if policy.encoder is None else (B, 3)
+    features = torch.zeros(shape, dtype=torch.uint8 if policy.encoder is None else torch.float32, device=device)
+    samples = torch.zeros((B, 1), dtype=torch.int64, device=device)
+    returns, discount, weight = (torch.rand(B, device=device) for _ in range(3))
+    return QLearner(policy, DQNConfig()).player, DQNBatch(features, samples, returns, features, discount, weight)
+
+
 def discriminator(space: gym.Space, device: str) -> tuple[Player, Any]:
     network = Discriminator(OBS, space, hidden=(4,), use_next_obs=True).to(device)
     penalized = with_gradient_penalty(bce_loss, 1.0)
@@ -63,7 +75,7 @@ def cloning(space: gym.Space, device: str) -> tuple[Player, Any]:
 
 
 @pytest.mark.parametrize("space", ACTIONS.values(), ids=ACTIONS.keys())
-@pytest.mark.parametrize("build", [ppo, ppo_on_images, discriminator, cloning])
+@pytest.mark.parametrize("build", [ppo, ppo_on_images, dqn, discriminator, cloning])
 def test_the_training_step_needs_no_read_back(build: Callable[..., tuple[Player, Any]], space: gym.Space) -> None:
     player, batch = build(space, "meta")
     player.step(batch, 8.0)
@@ -72,7 +84,7 @@ def test_the_training_step_needs_no_read_back(build: Callable[..., tuple[Player,
 
 
 @pytest.mark.parametrize("space", ACTIONS.values(), ids=ACTIONS.keys())
-@pytest.mark.parametrize("build", [ppo, ppo_on_images, discriminator, cloning])
+@pytest.mark.parametrize("build", [ppo, ppo_on_images, dqn, discriminator, cloning])
 def test_the_training_step_copies_and_draws_nothing(
     build: Callable[..., tuple[Player, Any]], space: gym.Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
