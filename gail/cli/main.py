@@ -12,6 +12,8 @@ VERBS = {
     "expert": "train an expert by reinforcement learning on the true reward",
     "demos": "collect, info, check, convert: demonstrations in and out of files",
     "train": "learn from demonstrations (GAIL, behaviour cloning)",
+    "fit": "train a generative model (GAN, VAE, ...) on demonstrations, images or text",
+    "sample": "draw synthetic demonstrations, images or text from a generative model",
     "evaluate": "play a trained policy: returns, interval, normalized score, video",
     "report": "build one self-contained HTML page from runs",
     "envs": "list, check: what can be played",
@@ -50,6 +52,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"gail {verb}: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
-        hint = "; --out with --resume goes on from the last checkpoint" if verb in ("train", "expert") else ""
+        hint = "; --out with --resume goes on from the last checkpoint" if verb in ("train", "expert", "fit") else ""
         print(f"gail {verb}: interrupted{hint}", file=sys.stderr)
         return 130

@@ -31,6 +31,10 @@ METRICS: dict[str, str] = {
     "epsilon": "share of uniform actions while collecting (DQN)",
     "replay_transitions": "transitions that can be drawn from the replay",
     "policy/log_likelihood": "mean log-likelihood of the expert's actions (behaviour cloning)",
+    "generator/adversarial": "the generator's side of the adversarial loss (of a GAN, whose expert is the data)",
+    "generator/feature_distance": "squared distance of the discriminator's mean activations, data against samples",
+    "autoencoder/reconstruction": "negative log-likelihood of an item given its code, in nats",
+    "autoencoder/divergence": "divergence of the code's posterior from the prior, in nats",
 }
 """Metric name to meaning; ``*`` stands for any player."""
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-Activation = Literal["tanh", "relu", "silu"]
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
+Activation = Literal["tanh", "relu", "silu", "leaky_relu"]
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "leaky_relu": partial(nn.LeakyReLU, 0.2),
+}
 
 
 def mlp(

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from gail.core.losses import bce_loss, with_gradient_penalty
+from gail.core.losses import ADVERSARIAL, bce_loss, feature_matching, with_gradient_penalty
 
 
 def quadratic(x: torch.Tensor) -> torch.Tensor:
@@ -58,3 +58,68 @@ def test_sides_of_different_size_weigh_equally() -> None:
     expert, generated = torch.full((1, 2), 1.0), torch.zeros(9, 2)
     loss, _ = bce_loss(quadratic, expert, generated, torch.zeros(1, 1))
     assert float(loss) == pytest.approx(0.5 * (math.log1p(math.exp(-2.0)) + math.log(2.0)), rel=1e-6)
+
+
+def scaled(x: torch.Tensor) -> torch.Tensor:
+    return x[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # Logits 3 (real) and -0.5 (generated).
+        ("non-saturating", 0.5 * (math.log1p(math.exp(-3.0)) + math.log1p(math.exp(-0.5)))),
+        ("least-squares", 0.5 * (2.0**2 + 0.5**2)),
+        ("wasserstein", -0.5 - 3.0),
+        ("hinge", 0.0 + 0.5),
+    ],
+)
+def test_the_discriminators_losses_by_hand(name: str, expected: float) -> None:
+    loss, metrics = ADVERSARIAL[name].discriminator(
+        scaled, torch.tensor([[3.0]]), torch.tensor([[-0.5]]), torch.zeros(1, 1)
+    )
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
+    assert float(metrics["logit_expert"]) == 3.0 and float(metrics["logit_generated"]) == -0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("non-saturating", math.log1p(math.exp(-2.0))),
+        ("least-squares", 0.5),
+        ("wasserstein", -2.0),
+        ("hinge", -2.0),
+    ],
+)
+def test_the_generators_losses_by_hand(name: str, expected: float) -> None:
+    assert float(ADVERSARIAL[name].generator(torch.tensor([2.0, 2.0]))) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", list(ADVERSARIAL))
+def test_both_sides_pull_generated_logits_apart(name: str) -> None:
+    """The discriminator pushes generated logits down, the generator up, wherever they are."""
+    for value in (-0.5, 0.0, 0.7):
+        logit = torch.tensor([[value]], requires_grad=True)
+        loss, _ = ADVERSARIAL[name].discriminator(scaled, torch.tensor([[0.3]]), logit, torch.zeros(1, 1))
+        (up,) = torch.autograd.grad(loss, logit)
+        (down,) = torch.autograd.grad(ADVERSARIAL[name].generator(logit[:, 0]), logit)
+        assert float(down) < 0
+        assert float(up) > 0 or (name == "least-squares" and value <= 0)
+
+
+@pytest.mark.parametrize("name", list(ADVERSARIAL))
+def test_every_loss_takes_a_gradient_penalty(name: str) -> None:
+    rows = torch.tensor([[5.0, 1.0]])
+    plain, _ = ADVERSARIAL[name].discriminator(quadratic, rows, rows, torch.zeros(1, 1))
+    penalized = with_gradient_penalty(ADVERSARIAL[name].discriminator, 2.0, target=0.0)
+    loss, _ = penalized(quadratic, rows, rows, torch.zeros(1, 1))
+    assert float((loss - plain).detach()) == pytest.approx(2.0 * 5.0, rel=1e-4)
+
+
+def test_feature_matching_compares_means_and_moves_the_generated_side_only() -> None:
+    real = [torch.tensor([[0.0, 2.0], [2.0, 2.0]], requires_grad=True)]
+    made = [torch.tensor([[4.0, 2.0], [0.0, 2.0]], requires_grad=True)]
+    distance = feature_matching(real, made)
+    assert float(distance) == pytest.approx((2.0 - 1.0) ** 2 / 2)
+    distance.backward()
+    assert real[0].grad is None and made[0].grad is not None

@@ -1,0 +1,22 @@
+"""Floor 3: who invents. Generative models on the engine that trains GAIL, their data, and their samples."""
+
+from __future__ import annotations
+
+from gail.generators.fit import FitConfig, FitResult, fit, fit_recipe
+from gail.generators.kinds import KINDS, FittedGenerator, TrainingConfig, load_generator
+from gail.generators.load import DataConfig, load_data
+from gail.generators.sample import sample
+
+__all__ = [
+    "KINDS",
+    "DataConfig",
+    "FitConfig",
+    "FitResult",
+    "FittedGenerator",
+    "TrainingConfig",
+    "fit",
+    "fit_recipe",
+    "load_data",
+    "load_generator",
+    "sample",
+]

@@ -1,0 +1,168 @@
+"""From a generator to data that says what it is. No environment is stepped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gail.core.errors import InputError
+from gail.core.files import is_unused, write_atomic, write_text_atomic
+from gail.core.random import make_generator
+from gail.demos import Demonstrations, save_demos
+from gail.generators.fit import FitResult
+from gail.generators.generator import Generator
+from gail.generators.kinds import FittedGenerator, load_generator
+from gail.generators.preview import write_preview
+from gail.generators.transitions import SegmentCodec, TransitionCodec
+
+_BATCH = 500
+"""Items drawn together."""
+
+Product = Demonstrations | Tensor | list[str]
+"""What sampling gives: demonstrations, images (uint8 ``[n, C, H, W]``) or tokens ``[n, L]``, or texts."""
+
+_ASKED_BY = {TransitionCodec.kind: "transitions", SegmentCodec.kind: "episodes"}
+"""The option that says how many, by kind of data; ``count`` for the others."""
+
+
+def sample(
+    model: str | Path | FittedGenerator | FitResult,
+    *,
+    episodes: int | None = None,
+    transitions: int | None = None,
+    count: int | None = None,
+    label: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = "cpu",
+    **options: Any,
+) -> Product:
+    """Draw from a generator; what `gail sample` does.
+
+    Args:
+        model: a run directory or ``model.safetensors``, or what :func:`gail.fit` returned.
+        episodes: how many episodes, from a model of segments.
+        transitions: how many transitions, from a model of transitions.
+        count: how many items, from a model of anything else.
+        label: the class to draw, where the model knows classes; None draws all alike.
+        seed: determines the samples on CPU.
+        out: where to write; must not exist yet. Demonstrations: npz or Minari. Images: a ``.png`` for one grid, else a
+            folder with one PNG file each. Text: a text file. Tokens: ``.npy``.
+        device: where to sample.
+        **options: what the kind of model can do when it samples, for example ``temperature=0.8``.
+
+    Returns:
+        The samples. Demonstrations carry ``generator`` (kind, hash, seed, parent) and what is not demonstrations gets
+        a JSON file with the same fields beside it, so that nobody takes them for recorded data.
+
+    Raises:
+        InputError: on anything that cannot be used, before sampling starts.
+    """
+    if isinstance(model, FitResult):
+        fitted = model.generator
+    else:
+        fitted = model if isinstance(model, FittedGenerator) else load_generator(model, device)
+    network, kind = fitted.model, fitted.model.codec.kind
+    n = _asked(kind, {"episodes": episodes, "transitions": transitions, "count": count})
+    out = Path(out) if out is not None else None
+    if out is not None and not (is_unused(out) if out.is_dir() else not out.exists()):
+        raise InputError(f"{out}: exists already; choose another name")
+    condition = None if label is None else torch.full((n,), label)
+    network.labels(n, condition, make_generator(0, "check", network.device))  # refuses a wrong label now
+    generator = make_generator(seed, "sample", network.device)
+    with network.sampling(), _options(network, options):
+        labels = network.labels(n, condition, generator)
+        parts = [
+            network.sample(len(rows), None if labels is None else labels[rows], generator=generator).cpu()
+            for rows in torch.arange(n, device=network.device).split(_BATCH)
+        ]
+    origin = {"kind": network.kind, "hash": fitted.sha256, "seed": seed, "parent": fitted.origin.get("sha256")}
+    product = network.codec.decode(torch.cat(parts))
+    if isinstance(product, Demonstrations):
+        product = replace(
+            product,
+            env_id=fitted.origin.get("env_id"),
+            env_kwargs=fitted.origin.get("env_kwargs") or {},
+            source=f"synthetic: {network.kind} on {fitted.origin.get('path') or 'data in memory'}",
+            generator=origin,
+        )
+    if out is not None:
+        _write(product, out, origin, None if labels is None else [fitted.classes[i] for i in labels.tolist()])
+    return product
+
+
+def _asked(kind: str, given: dict[str, int | None]) -> int:
+    """How many items are asked for, by the option that fits the model's data."""
+    wanted = _ASKED_BY.get(kind, "count")
+    for name, number in given.items():
+        if number is not None and name != wanted:
+            raise InputError(f"--{name}: this model draws {kind}, expected --{wanted}")
+    number = given[wanted]
+    if number is None or number < 1:
+        raise InputError(f"--{wanted}: found {number}, expected how many to draw, at least 1")
+    return number
+
+
+@contextmanager
+def _options(model: Generator, options: dict[str, Any]) -> Iterator[None]:
+    """Inside, the model's sampling settings are overridden by ``options``; None leaves a setting as it is."""
+    given = {name: value for name, value in options.items() if value is not None}
+    config = model.config
+    settings: Any = getattr(config, "sampling", None)
+    known = [] if settings is None else [part.name for part in fields(settings)]
+    for name in given:
+        if name not in known:
+            found = ", ".join(f"--{other.replace('_', '-')}" for other in known) or "none"
+            raise InputError(
+                f"--{name.replace('_', '-')}: {model.kind} has no such setting of sampling; it has: {found}"
+            )
+    if not given:
+        yield
+        return
+    model.config = replace(config, sampling=replace(settings, **given))
+    try:
+        yield
+    finally:
+        model.config = config
+
+
+def _write(product: Product, out: Path, origin: dict[str, Any], classes: list[str] | None) -> None:
+    note = json.dumps({**origin, "synthetic": True}, indent=2) + "\n"
+    if isinstance(product, Demonstrations):
+        save_demos(product, out)
+        return
+    if isinstance(product, Tensor) and product.ndim == 4 and out.suffix != ".png":
+        _write_folder(product.numpy(), out, classes)
+        write_text_atomic(out / "generator.json", note)
+        return
+    if isinstance(product, Tensor) and product.ndim == 2:
+        tokens = product.numpy()
+        write_atomic(out, lambda temporary: _save_array(temporary, tokens))
+    elif isinstance(product, Tensor):
+        write_preview(product, out.with_suffix(""))
+    else:
+        write_text_atomic(out, "\n".join(product) + "\n")
+    write_text_atomic(out.with_name(f"{out.name}.generator.json"), note)
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def _write_folder(images: np.ndarray, out: Path, classes: list[str] | None) -> None:
+    """One PNG file each, in a folder per class: what :func:`load_images` reads."""
+    for number, image in enumerate(images):
+        folder = out / classes[number] if classes is not None else out
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        Image.fromarray(pixels).save(folder / f"{number:06d}.png")

@@ -1,0 +1,97 @@
+"""Every generator's training steps run on the meta device and neither copy, make constants nor draw."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from toy_data import make_demos, make_images
+
+from gail.generators.dataset import Dataset
+from gail.generators.gan import GANConfig
+from gail.generators.generator import Generator, Minibatch
+from gail.generators.kinds import KINDS, build
+from gail.generators.transitions import segment_data, transition_data
+from gail.generators.vae import VAEConfig
+
+ROWS = 4
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: str
+    config: Any
+    data: Callable[[], Dataset]
+
+
+def rows() -> Dataset:
+    return transition_data(make_demos())
+
+
+def segments() -> Dataset:
+    return segment_data(make_demos(), length=8)
+
+
+CASES = {
+    "gan-rows": Case("gan", GANConfig(hidden=(8,), latent=3, feature_matching=1.0), rows),
+    "gan-penalty": Case("gan", GANConfig(hidden=(8,), loss="wasserstein", gradient_penalty=10.0), segments),
+    "gan-conv": Case("gan", GANConfig(channels=2, latent=3), make_images),
+    "vae-rows": Case("vae", VAEConfig(hidden=(8,)), rows),
+    "vae-bernoulli": Case("vae", VAEConfig(channels=2, decoder="bernoulli"), make_images),
+    "vae-categorical": Case("vae", VAEConfig(channels=2, decoder="categorical", levels=3), make_images),
+}
+
+
+def built(case: Case) -> tuple[Generator, list[Any]]:
+    """A model on the processor with the turns of one step."""
+    data = case.data()
+    model = build(case.kind, data.codec, len(data.classes), case.config, "fp32")
+    batch = Minibatch(*data.encoded(torch.arange(ROWS)))
+    return model, list(model.turns(lambda: batch, torch.Generator().manual_seed(0)))
+
+
+def to_meta(batch: Any) -> Any:
+    """The same batch on meta."""
+    fields = {name: value.to("meta") if isinstance(value, Tensor) else value for name, value in vars(batch).items()}
+    return type(batch)(**fields)
+
+
+def test_every_kind_has_a_case() -> None:
+    assert {case.kind for case in CASES.values()} == set(KINDS)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_the_training_step_of_a_generator_needs_no_read_back(case: Case) -> None:
+    model, turns = built(case)
+    players = model.to("meta").players()
+    for turn in turns:
+        players[turn.player].step(to_meta(turn.batch), float(ROWS))
+    assert all(player.weights.grad is not None and player.weights.grad.is_meta for player in players.values())
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_the_training_step_of_a_generator_copies_and_draws_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, turns = built(case)
+    players = model.players()
+    for turn in turns:
+        players[turn.player].step(turn.batch, float(ROWS))  # optimizers make their state in the first step
+
+    def forbid(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if sys._getframe(1).f_globals["__name__"].startswith("gail"):
+                raise AssertionError(f"{name} inside the training step")
+            return original(*arguments, **options)
+
+        return call
+
+    for name in ("tensor", "as_tensor", "from_numpy", "rand", "randn", "randint", "randperm", "multinomial", "arange"):
+        monkeypatch.setattr(torch, name, forbid(f"torch.{name}", getattr(torch, name)))
+    for name in ("to", "cpu", "cuda", "item", "tolist", "numpy", "normal_", "uniform_", "exponential_", "__bool__"):
+        monkeypatch.setattr(Tensor, name, forbid(f"Tensor.{name}", getattr(Tensor, name)))
+    for turn in turns:
+        players[turn.player].step(turn.batch, float(ROWS))
