@@ -1,7 +1,7 @@
 """Floor 2: who plays. Policies, learners, rollouts, evaluation."""
 
 from gail.agents.collect import collect_demos
-from gail.agents.evaluate import Evaluation, evaluate, evaluate_policy, random_return
+from gail.agents.evaluate import Evaluation, evaluate_policy, random_return
 from gail.agents.expert import ExpertConfig, train_expert
 from gail.agents.policy import (
     ActorCritic,
@@ -13,6 +13,7 @@ from gail.agents.policy import (
     load_policy,
     save_policy,
 )
+from gail.agents.scoring import evaluate, evaluate_runs
 
 __all__ = [
     "ActorCritic",
@@ -26,6 +27,7 @@ __all__ = [
     "collect_demos",
     "evaluate",
     "evaluate_policy",
+    "evaluate_runs",
     "load_policy",
     "random_return",
     "save_policy",

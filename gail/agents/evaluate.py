@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from gail.agents.policy import Policy, RandomPolicy, load_policy
-from gail.core.device import resolve_device
+from gail.agents.policy import Policy, RandomPolicy
 from gail.core.errors import InputError
 from gail.core.random import make_generator
-from gail.core.statistics import Interval, mean_interval, normalized
-from gail.envs import EnvLike, env_text, may_be, open_vec, resolve_env
+from gail.core.statistics import Interval, mean_interval
+from gail.envs import EnvLike, open_vec, resolve_env
+from gail.envs.atari import is_atari
 from gail.envs.spaces import spaces_equal
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
@@ -28,6 +26,8 @@ MAX_EPISODE_STEPS = 100_000
 """After so many steps without any episode's end, there is none."""
 _WIDTH = 50
 """Environments stepped together while evaluating."""
+_ATARI_WIDTH = 16
+"""As many of Atari's."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def evaluate_policy(
 
 
 def evaluate_in(
-    policy: Policy,
+    policy: Policy | None,
     env_id: EnvLike,
     env_kwargs: dict[str, Any],
     *,
@@ -131,11 +131,15 @@ def evaluate_in(
 ) -> Evaluation:
     """As :func:`evaluate_policy`, in a batch of environments made for it and closed afterwards.
 
-    What changes a game for training only (clipped rewards, lives as episodes) is left out.
+    What changes a game for training only (clipped rewards, lives as episodes) is left out. Without a policy, uniform
+    random play.
     """
     env_id, env_kwargs = resolve_env(env_id, env_kwargs, for_evaluation=True)
-    width = min(episodes, _WIDTH)
+    # A game takes a fifth of a second to load, and few long shares end more evenly than many short ones.
+    width = _ATARI_WIDTH if isinstance(env_id, str) and is_atari(env_id) else _WIDTH
+    width = min(episodes, width)
     with open_vec(env_id, width, device=device, backend=backend, workers=workers, **env_kwargs) as env:
+        policy = policy or RandomPolicy(env.observation_space, env.action_space)
         return evaluate_policy(policy, env, episodes=episodes, deterministic=deterministic, seed=seed)
 
 
@@ -143,75 +147,4 @@ def random_return(
     env_id: EnvLike, env_kwargs: dict[str, Any], *, backend: str = "auto", workers: WorkerOptions | None = None
 ) -> Evaluation:
     """What uniform random play gets, over 100 episodes with fixed seeds."""
-    env_id, env_kwargs = resolve_env(env_id, env_kwargs, for_evaluation=True)
-    with open_vec(env_id, _WIDTH, backend=backend, workers=workers, **env_kwargs) as env:
-        policy = RandomPolicy(env.observation_space, env.action_space)
-        return evaluate_policy(policy, env, episodes=RANDOM_EPISODES)
-
-
-def evaluate(
-    source: str | Path,
-    *,
-    env_id: EnvLike | None = None,
-    env_kwargs: dict[str, Any] | None = None,
-    episodes: int = 50,
-    deterministic: bool = True,
-    seed: int = EVALUATION_SEED,
-    device: str = "cpu",
-) -> dict[str, Any]:
-    """Evaluate a policy file or a run; what `gail evaluate` does.
-
-    Args:
-        source: a run directory or a ``policy.safetensors``.
-        env_id: what is played: whatever :func:`gail.make_vec` takes; None plays what the policy was trained in,
-            where that is a registered environment.
-        env_kwargs: keyword arguments of the environment; None takes those of the training.
-        episodes: how many.
-        deterministic: the most probable actions instead of sampled ones.
-        seed: environment i starts from ``seed + i``.
-        device: where the policy runs.
-
-    Returns:
-        Plain data: ``env_id, env_kwargs, episodes, deterministic, return_mean, return_interval, return_std, return_min,
-        return_max, length_mean, random_return, expert_return, normalized_return`` (the last two None where no
-        summary beside the policy tells the expert's return).
-
-    Raises:
-        InputError: where there is no policy, or its spaces are not the environment's.
-    """
-    if episodes < 1:
-        raise InputError(f"--episodes: {episodes}, expected at least 1")
-    loaded = load_policy(source, resolve_device(device))
-    env_id, env_kwargs = resolve_env(*loaded.environment(env_id, env_kwargs), for_evaluation=True)
-    same = may_be(env_id, loaded.env_id)
-    result = evaluate_in(
-        loaded.policy, env_id, env_kwargs, episodes=episodes, deterministic=deterministic, seed=seed, device=device
-    )
-    random = random_return(env_id, env_kwargs).interval.mean
-    expert = _expert_return(Path(source)) if same else None
-    interval = result.interval
-    return {
-        "env_id": env_text(env_id),
-        "env_kwargs": env_kwargs,
-        "episodes": episodes,
-        "deterministic": deterministic,
-        "return_mean": interval.mean,
-        "return_interval": [interval.low, interval.high],
-        "return_std": float(result.returns.std()),
-        "return_min": float(result.returns.min()),
-        "return_max": float(result.returns.max()),
-        "length_mean": float(result.lengths.mean()),
-        "random_return": random,
-        "expert_return": expert,
-        "normalized_return": None if expert is None else normalized(interval.mean, random, expert),
-    }
-
-
-def _expert_return(source: Path) -> float | None:
-    """The expert's mean return, from the summary beside the policy."""
-    file = (source if source.is_dir() else source.parent) / "summary.json"
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))["expert_return"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return None if value is None else float(value)
+    return evaluate_in(None, env_id, env_kwargs, episodes=RANDOM_EPISODES, backend=backend, workers=workers)

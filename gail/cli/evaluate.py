@@ -1,75 +1,225 @@
-"""``gail evaluate RUN_OR_POLICY``: how well a trained policy plays."""
+"""``gail evaluate RUN_OR_POLICY...``: how well trained policies play."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from gail.agents.evaluate import EVALUATION_SEED, evaluate
+from gail.agents.entrants import RANDOM, Entrant, find_entrants
+from gail.agents.evaluate import EVALUATION_SEED
+from gail.agents.protocols import PROTOCOLS
+from gail.agents.scoring import evaluate_runs
+from gail.agents.suite import evaluate_suite, match_games, suite_games
 from gail.cli.options import Common, parse, parse_kwargs, print_json, print_protocol, show
 from gail.core.errors import InputError
-from gail.report import policy_video
+from gail.report import policy_video, suite_report
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Play a trained policy."""
+    """Play trained policies."""
 
-    source: tyro.conf.Positional[Path]
-    """A run directory or a policy.safetensors."""
+    sources: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Run directories, folders of runs, or files policy.safetensors; several are runs of one environment, or of the
+    games of --suite."""
+    policy: Literal["random"] | None = None
+    """Instead of runs: uniform random play."""
     env: str | None = None
     """What is played; by default what the policy was trained in, where that is a registered environment."""
     env_kwargs: str | None = None
-    """Keyword arguments of the environment, as JSON; those of the training where not given."""
-    episodes: int = 50
-    """How many episodes."""
+    """Keyword arguments of the environment, as JSON; those of the training where not given. Atari games: beside those
+    of the protocol."""
+    protocol: str | None = None
+    """How Atari games are played: v5 (the default), machado, or dqn."""
+    suite: str | None = None
+    """Atari games, each by the runs that were trained on it: atari26, atari57, or games separated by commas."""
+    out: Path | None = None
+    """With --suite: the folder of results, tables and pictures; what it holds already is not played again."""
+    episodes: int | None = None
+    """How many episodes per policy; by default 50, or what the protocol plays."""
     stochastic: bool = False
     """Sample actions instead of taking the most probable ones."""
     seed: int = EVALUATION_SEED
     """Environment i starts from seed + i."""
     device: str = "cpu"
-    """Where the policy runs."""
+    """Where the policies run."""
     video: Path | None = None
-    """Write a video of the first episode to this new .mp4 file."""
+    """Write a video of the first episode to this new .mp4 file (with --suite: one of each game to this folder)."""
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
 
 def run(argv: list[str]) -> int:
     """Evaluate, print the table, return the exit status."""
-    arguments = parse(Arguments, argv, prog="gail evaluate", description="Play a trained policy.")
+    arguments = parse(Arguments, argv, prog="gail evaluate", description="Play trained policies.")
+    if bool(arguments.sources) == bool(arguments.policy):
+        raise InputError("gail evaluate: expected runs or policy files, or --policy random, and not both")
+    if arguments.video is not None and arguments.policy is not None:
+        raise InputError("--video: shows trained policies, found --policy random")
+    result = _one_environment(arguments) if arguments.suite is None else _suite(arguments)
+    if arguments.common.json:
+        print_json(result)
+    return 0
+
+
+def _entrants(arguments: Arguments) -> list[Entrant]:
+    return [RANDOM] if arguments.policy else find_entrants(arguments.sources)
+
+
+def _one_environment(arguments: Arguments) -> dict[str, Any]:
+    if arguments.out is not None:
+        raise InputError("--out: for --suite only")
     if arguments.video is not None and arguments.video.exists():
         raise InputError(f"{arguments.video}: exists already; choose another --video")
-    result = evaluate(
-        arguments.source,
+    result = evaluate_runs(
+        _entrants(arguments),
         env_id=arguments.env,
         env_kwargs=parse_kwargs(arguments.env_kwargs),
+        protocol=arguments.protocol,
         episodes=arguments.episodes,
         deterministic=not arguments.stochastic,
         seed=arguments.seed,
         device=arguments.device,
     )
-    print_protocol(result["env_id"], result["env_kwargs"])
-    row = {
-        "episodes": result["episodes"],
-        "return": result["return_mean"],
-        "95%_interval": result["return_interval"],
-        "min": result["return_min"],
-        "max": result["return_max"],
-        "length": result["length_mean"],
-        "normalized": result["normalized_return"],
-        "random": result["random_return"],
-        "expert": result["expert_return"],
-    }
-    actions = "sampled" if arguments.stochastic else "deterministic"
-    show([row], title=f"{result['env_id']}: {actions} actions")
+    runs = result["runs"]
+    first = runs[0]
+    _print_rules(first)
+    several = len(runs) > 1
+    rows = [({"policy": run["policy"]} if several else {}) | _row(run) for run in runs]
+    if several:
+        mean = {"policy": f"mean of {len(runs)} runs", "return": result["return_mean"]}
+        mean |= {"95%_interval": result["return_interval"], "human_normalized": result.get("human_normalized")}
+        rows.append({name: mean.get(name) for name in rows[0]})
+    show(rows, title=_title(first))
     if arguments.video is not None:
-        kwargs = parse_kwargs(arguments.env_kwargs)
-        policy_video(arguments.source, arguments.video, env_id=arguments.env, env_kwargs=kwargs, seed=arguments.seed)
+        policy_video(
+            arguments.sources[0],
+            arguments.video,
+            env_id=first["env_id"],
+            env_kwargs=first["env_kwargs"],
+            seed=arguments.seed,
+        )
         print(f"video: {arguments.video}")
-        result["video"] = str(arguments.video)
-    if arguments.common.json:
-        print_json(result)
-    return 0
+    printed = result if several else first
+    return printed | ({"video": str(arguments.video)} if arguments.video else {})
+
+
+def _row(run: Mapping[str, Any]) -> dict[str, Any]:
+    row = {
+        "episodes": run["episodes"],
+        "return": run["return_mean"],
+        "95%_interval": run["return_interval"],
+        "min": run["return_min"],
+        "max": run["return_max"],
+        "length": run["length_mean"],
+    }
+    if run["protocol"] is not None:
+        published = run["published"] or {"random": None, "human": None}
+        row |= {"human_normalized": run["human_normalized"], "published_random": published["random"]}
+        row |= {"published_human": published["human"]}
+        if run["expert_return"] is None:
+            return row
+    return row | {
+        "normalized": run["normalized_return"],
+        "random": run["random_return"],
+        "expert": run["expert_return"],
+    }
+
+
+def _suite(arguments: Arguments) -> dict[str, Any]:
+    assert arguments.suite is not None
+    if arguments.env is not None:
+        raise InputError("--env: the games are those of --suite; name one of them")
+    if arguments.out is None:
+        raise InputError("--suite: needs --out, the folder that keeps each game's result")
+    entrants = _entrants(arguments)
+    games = match_games(suite_games(arguments.suite), entrants)
+    taken = {entrant.key for policies in games.values() for entrant in policies}
+    for entrant in entrants:
+        if entrant.key not in taken:
+            print(f"{entrant.name}: plays {entrant.env_id}, which is not in the suite; left out")
+    summary = evaluate_suite(
+        games,
+        arguments.out,
+        protocol=arguments.protocol,
+        episodes=arguments.episodes,
+        env_kwargs=parse_kwargs(arguments.env_kwargs),
+        deterministic=not arguments.stochastic,
+        seed=arguments.seed,
+        device=arguments.device,
+        finished=_finished,
+    )
+    _print_rules(summary)
+    title = f"{arguments.suite}: {summary['runs_per_game']} run(s) per game, {_actions(summary)}"
+    show(_game_rows(summary["games"]), title=title)
+    show(_aggregate_rows(summary["aggregates"]), title="human-normalized scores over all games and runs")
+    videos = _videos(arguments.video, games, summary) if arguments.video is not None else {}
+    page = suite_report(
+        summary, arguments.out, title=f"{arguments.suite} by protocol {summary['protocol']}", videos=videos
+    )
+    print(f"report: {page}")
+    return summary | {"report": str(page)}
+
+
+def _finished(result: dict[str, Any], number: int, total: int) -> None:
+    print(
+        f"[{number}/{total}] {result['game']}: {result['policy']}: return {result['return_mean']:,.1f}, "
+        f"human-normalized {result['human_normalized']:.3f}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _videos(folder: Path, games: Mapping[str, Sequence[Entrant]], summary: Mapping[str, Any]) -> dict[str, Path]:
+    """One video per game, of its first policy; those that are there stay."""
+    videos = {}
+    for row in summary["games"]:
+        file = folder / f"{row['game']}.mp4"
+        entrant = games[row["game"]][0]
+        if not file.exists():
+            assert entrant.path is not None
+            policy_video(entrant.path, file, env_id=entrant.env_id, env_kwargs=row["env_kwargs"], seed=summary["seed"])
+        videos[f"{row['game']}: {entrant.name}"] = file
+    return videos
+
+
+def _game_rows(games: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "game": row["game"],
+            "episodes": row["episodes"],
+            "return": row["return_mean"],
+            "95%_interval": row["return_interval"],
+            "human_normalized": row["human_normalized"],
+            "published_random": row["random"],
+            "published_human": row["human"],
+        }
+        for row in games
+    ]
+
+
+def _aggregate_rows(aggregates: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    return [
+        {"aggregate": name.replace("_", " "), "value": found["value"], "95%_interval": [found["low"], found["high"]]}
+        for name, found in aggregates.items()
+    ]
+
+
+def _actions(result: Mapping[str, Any]) -> str:
+    return "deterministic actions" if result["deterministic"] else "sampled actions"
+
+
+def _title(run: Mapping[str, Any]) -> str:
+    return f"{run['env_id']}: {'random play' if run['policy'] == RANDOM.name else _actions(run)}"
+
+
+def _print_rules(result: Mapping[str, Any]) -> None:
+    """Say by which protocol an Atari game was played, and all that it comes to."""
+    if result["protocol"] is not None:
+        protocol = PROTOCOLS[result["protocol"]]
+        print(f"protocol {protocol.name}: {protocol.source}; {result['episodes']} episodes per policy")
+        print_protocol(result["env_id"], result["env_kwargs"])

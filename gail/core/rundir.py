@@ -80,7 +80,7 @@ def open_run(
     if resume and file.exists():
         found = read_toml(file)
         found.pop("provenance", None)
-        difference = _first_difference(found, wanted)
+        difference = first_difference(found, wanted)
         if difference:
             raise InputError(f"{file}: cannot resume, {difference}")
         sweep_temporaries(directory)
@@ -98,11 +98,12 @@ def open_run(
     write_text_atomic(file, tomli_w.dumps({**wanted, "provenance": to_plain(origin)}))
 
 
-def _first_difference(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> str:
+def first_difference(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> str:
+    """The first field in which two trees differ, in words; empty where they are equal."""
     for name in sorted({*found, *wanted}):
         a, b = found.get(name), wanted.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            inner = _first_difference(a, b, f"{prefix}{name}.")
+            inner = first_difference(a, b, f"{prefix}{name}.")
             if inner:
                 return inner
         elif a != b:

@@ -76,8 +76,9 @@ class AtariProtocol:
         """All keywords that apply, as plain JSON values: what is saved, so that the protocol can be repeated."""
         values = dataclasses.asdict(self)
         unused = _PIXELS_ONLY if self.obs_type != "pixels" else ()
-        optional = [name for name in ("mode", "difficulty", "sound_obs") if values[name] in (None, False)]
-        return {name: value for name, value in values.items() if name not in (*unused, *optional)}
+        # Mode 0 is a mode: `0 in (None, False)` would drop it.
+        unset = [name for name in ("mode", "difficulty", "sound_obs") if values[name] is None or values[name] is False]
+        return {name: value for name, value in values.items() if name not in (*unused, *unset)}
 
     def for_evaluation(self) -> AtariProtocol:
         """The same without what changes the game for training: an evaluation scores the real one."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gail.report.load import load_run as load_run
     from gail.report.load import load_runs as load_runs
     from gail.report.page import build_report as build_report
+    from gail.report.suite import suite_report as suite_report
     from gail.report.table import ComparisonTable as ComparisonTable
     from gail.report.table import comparison_table as comparison_table
     from gail.report.video import comparison_video as comparison_video
@@ -27,6 +28,7 @@ _HOMES = {
     "load_run": "load",
     "load_runs": "load",
     "policy_video": "video",
+    "suite_report": "suite",
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "load_run",
     "load_runs",
     "policy_video",
+    "suite_report",
 ]
 
 

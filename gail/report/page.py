@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import imageio_ffmpeg  # type: ignore[import-untyped]
-import jinja2
-from markupsafe import Markup
-from PIL import Image
 
 from gail.core.errors import InputError
 from gail.core.files import write_text_atomic
 from gail.core.metrics import meaning
-from gail.report.figures import COLOR_COUNT, Figure, diagnostics, learning_curves
+from gail.report.canvas import COLOR_COUNT, Figure
+from gail.report.figures import diagnostics, learning_curves
+from gail.report.html import embed_video, render
 from gail.report.load import Run, load_runs
 from gail.report.table import COLUMNS, NOTES, EnvironmentTable, Row, comparison_table
 
@@ -37,17 +30,6 @@ class _Section:
     table: EnvironmentTable
     curves: Figure | None
     groups: list[tuple[str, list[Figure]]]
-
-
-@dataclass(frozen=True)
-class _Video:
-    """A video with its first picture, as data URIs."""
-
-    label: str
-    source: Markup
-    poster: Markup
-    width: int
-    height: int
 
 
 def build_report(
@@ -80,18 +62,10 @@ def build_report(
     if out.exists() and not overwrite:
         raise InputError(f"{out}: exists already; choose another name, or overwrite it on purpose (--overwrite)")
     loaded = load_runs(runs)
-    pictures = [_embed(label, Path(path)) for label, path in (videos or {}).items()]
+    pictures = [embed_video(label, Path(path)) for label, path in (videos or {}).items()]
     table = comparison_table(loaded)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("gail.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["svg"] = Markup
-    environment.globals.update(color=_color, strip=_strip)
-    page = environment.get_template("page.html").render(
+    page = render(
+        "page.html",
         title=title,
         columns=COLUMNS,
         notes=NOTES,
@@ -101,8 +75,8 @@ def build_report(
         configuration=_configuration,
         provenance=_provenance,
         metrics=_metric_meanings(loaded),
-        date=datetime.date.today().isoformat(),
-        version=_version(),
+        color=_color,
+        strip=_strip,
     )
     write_text_atomic(out, page)
     return out
@@ -167,30 +141,3 @@ def _flat(table: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
 def _metric_meanings(runs: Sequence[Run]) -> list[tuple[str, str]]:
     names = dict.fromkeys(name for run in runs for seed in run.seeds for name in seed.metrics)
     return [(name, meaning(name) or "not in the table of metrics") for name in names]
-
-
-def _version() -> str:
-    try:
-        return metadata.version("gail-toolkit")
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _embed(label: str, path: Path) -> _Video:
-    try:
-        data = path.read_bytes()
-        reader = imageio_ffmpeg.read_frames(str(path))
-        width, height = next(reader)["size"]
-        image = Image.frombytes("RGB", (width, height), next(reader))
-        reader.close()
-    except OSError as error:
-        raise InputError(f"{path}: the video {label!r} cannot be read ({error.strerror or 'no video in it'})") from None
-    except (RuntimeError, StopIteration, ValueError):
-        raise InputError(f"{path}: the video {label!r} cannot be decoded, expected an mp4 file") from None
-    poster = io.BytesIO()
-    image.save(poster, "JPEG", quality=80, optimize=True)
-    return _Video(label, _data_uri("video/mp4", data), _data_uri("image/jpeg", poster.getvalue()), width, height)
-
-
-def _data_uri(kind: str, data: bytes) -> Markup:
-    return Markup(f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}")

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from gail.agents.collect import collect_demos
-from gail.agents.evaluate import evaluate, evaluate_policy, random_return
+from gail.agents.evaluate import evaluate_policy, random_return
 from gail.agents.policy import MLPPolicy, PolicyOutput, RandomPolicy, load_policy, save_policy
+from gail.agents.scoring import evaluate
 from gail.core.errors import InputError
 from gail.core.random import seeded_initialization
 from gail.envs import make_vec

@@ -143,6 +143,11 @@ def test_what_is_saved_repeats_the_protocol():
     assert again.env_kwargs == env.env_kwargs and again.max_episode_steps == 100
 
 
+def test_mode_and_difficulty_zero_are_kept():
+    _, kwargs = resolve_env("Breakout", {"mode": 0, "difficulty": 0})
+    assert (kwargs["mode"], kwargs["difficulty"]) == (0, 0)
+
+
 def test_evaluation_scores_the_real_game():
     training = {"reward_clipping": True, "episodic_life": True, "noop_max": 30}
     _, kwargs = resolve_env("Pong", training, for_evaluation=True)

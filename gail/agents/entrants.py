@@ -1,0 +1,82 @@
+"""Who takes part in an evaluation: policy files found under given paths, or random play."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from gail.agents.policy import load_policy
+from gail.core.errors import InputError
+
+_FILE = "policy.safetensors"
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One policy to evaluate, by its file."""
+
+    name: str
+    """For tables: the path as it was given."""
+    key: str
+    """For file names: what identifies the policy's content."""
+    path: Path | None = None
+    """The policy's file; None: uniform random play."""
+    env_id: str | None = None
+    """What it was trained in; None: it plays anything."""
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    """The keywords of its training's environment."""
+
+
+RANDOM: Final = Entrant("random", "random")
+"""Uniform random play."""
+
+
+def find_entrants(paths: Sequence[Path]) -> list[Entrant]:
+    """The policies in ``paths``, in the order given: policy files, runs, runs of several seeds, folders of runs.
+
+    Raises:
+        InputError: where a path holds no policy, a file is damaged, or two of them are the same policy.
+    """
+    entrants: dict[str, Entrant] = {}
+    for file in (file for path in paths for file in _policy_files(path)):
+        entrant = read_entrant(file)
+        if entrant.key in entrants:
+            raise InputError(f"{entrant.name}: the same policy as {entrants[entrant.key].name}; it would count twice")
+        entrants[entrant.key] = entrant
+    return list(entrants.values())
+
+
+def read_entrant(path: Path) -> Entrant:
+    """The policy of a policy file, or of a run of one seed.
+
+    Raises:
+        InputError: where there is none, or the file is damaged.
+    """
+    loaded = load_policy(path)
+    file = path / _FILE if path.is_dir() else path
+    name = str(file.parent if file.name == _FILE else file)
+    return Entrant(name, _digest(file), file, loaded.env_id, loaded.env_kwargs)
+
+
+def _policy_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]  # reading it says whether it is missing
+    found = _search(path)
+    if not found:
+        raise InputError(f"{path}: holds no {_FILE}, neither itself nor in a folder inside")
+    return found
+
+
+def _search(folder: Path) -> list[Path]:
+    """Policy files in ``folder`` and below; what lies inside a run (its negative control) is not one of its own."""
+    if (folder / _FILE).is_file():
+        return [folder / _FILE]
+    return [file for inner in sorted(folder.iterdir()) if inner.is_dir() for file in _search(inner)]
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:16]
