@@ -41,7 +41,7 @@ def test_a_protocol_fixes_the_console_and_leaves_what_is_the_policys_own(name: s
 
 def test_a_setting_plays_in_an_environment_with_exactly_its_keywords() -> None:
     setting = choose_setting("Pong", trained={}, protocol="dqn")
-    env = make_vec(setting.env_id, 1, **setting.env_kwargs)
+    env = make_vec(setting.env, 1, **setting.env_kwargs)
     assert env.env_id == "ALE/Pong-v5" and env.env_kwargs == setting.env_kwargs
     assert env.max_episode_steps == 27_000
     env.close()
@@ -68,7 +68,7 @@ def test_keywords_beside_the_protocol_are_added() -> None:
     ("arguments", "words"),
     [
         ({"protocol": "v6"}, "--protocol: 'v6' is unknown, expected one of v5, machado, dqn"),
-        ({"env_id": "CartPole-v1", "protocol": "dqn"}, "--protocol: dqn is for ALE/.* found CartPole-v1"),
+        ({"env": "CartPole-v1", "protocol": "dqn"}, "--protocol: dqn is for ALE/.* found CartPole-v1"),
         ({"env_kwargs": {"frameskip": 2}}, "frameskip is 2, but protocol v5 fixes it to 4"),
         ({"env_kwargs": {"episodic_life": True}}, "episodic_life is True, but protocol v5 fixes it to False"),
         ({"env_kwargs": {"max_episode_steps": 10}}, "max_episode_steps: protocol v5 fixes the limit to 108,000 frames"),
@@ -80,7 +80,7 @@ def test_keywords_beside_the_protocol_are_added() -> None:
 )
 def test_settings_that_no_protocol_allows_are_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        choose_setting(**{"env_id": "Pong", "trained": {}, **arguments})
+        choose_setting(**{"env": "Pong", "trained": {}, **arguments})
 
 
 def test_every_protocol_names_its_source_and_can_be_played() -> None:

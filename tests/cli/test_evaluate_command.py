@@ -56,7 +56,7 @@ def test_several_runs_of_one_game_have_a_row_each_and_their_mean(
     result, printed = evaluate(capsys, runs / "pong", runs / "other", "--episodes", "3")
     assert [run["episodes"] for run in result["runs"]] == [3, 3]
     assert result["return_mean"] == sum(run["return_mean"] for run in result["runs"]) / 2
-    assert "mean of 2 runs" in printed and str(runs / "other") in printed.replace("\n", "")
+    assert "mean of 2 runs" in printed
 
 
 def test_random_play_needs_no_run(capsys: pytest.CaptureFixture[str]) -> None:
