@@ -10,6 +10,7 @@ since. Loading resets from that state, replays the actions, and compares what is
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -169,6 +170,7 @@ class EnvChunk:
         """Step ``envs`` into ``buffers`` (n rows)."""
         self.envs = list(envs)
         self.buffers = buffers
+        self._shape, self._dtype = buffers.next_obs.shape[1:], buffers.next_obs.dtype
         self._log = ActionLog(buffers.actions)
         # How each running episode started: a seed, or the random generator's state before the reset.
         self._starts: list[Any] = []
@@ -184,6 +186,8 @@ class EnvChunk:
             self.buffers.playing[index] = True
             try:
                 self._start_episode(index, None if seed is None else seed + index)
+            except RowFault:
+                raise
             except Exception as error:
                 raise RowFault.of(index, error) from error
             self.buffers.playing[index] = False
@@ -191,8 +195,28 @@ class EnvChunk:
     def _start_episode(self, index: int, seed: int | None) -> None:
         env = self.envs[index]
         self._starts[index] = env.unwrapped.np_random.bit_generator.state if seed is None else seed
-        self.buffers.reset_obs[index] = env.reset(seed=seed)[0]
+        obs = env.reset(seed=seed)[0]
+        self.buffers.reset_obs[index] = self._checked(index, obs, "from reset")
+        self._check_finite(self.buffers.reset_obs[index : index + 1], "an observation from reset", index)
         self._log.start_episode(index)
+
+    def _checked(self, index: int, obs: Any, whence: str = "") -> Array:
+        """``obs`` as an array, whose assignment to a row would hide a wrong shape (by broadcasting) or dtype."""
+        array = np.asarray(obs)
+        if np.can_cast(array.dtype, self._dtype, "same_kind") and array.shape == self._shape:
+            return array
+        found = f"{array.dtype} {list(array.shape)}" if array.dtype != object else type(obs).__name__
+        where = f" {whence}" if whence else ""
+        raise RowFault(index, f"returned an observation{where} of {found}, expected {self._dtype} {list(self._shape)}")
+
+    def _check_finite(self, rows: Array, what: str, first: int = 0) -> None:
+        """Raise a RowFault where ``rows`` ``[n, ...]`` hold NaN or infinity; ``first`` is the number of row 0."""
+        # One sum tells, except that finite numbers may overflow it: the exact test comes second.
+        if rows.dtype.kind != "f" or math.isfinite(rows.sum()) or np.isfinite(rows).all():
+            return
+        bad = np.argwhere(~np.isfinite(rows))[0]
+        place = f" at {bad[1:].tolist()}" if len(bad) > 1 else ""
+        raise RowFault(first + int(bad[0]), f"returned {rows[tuple(bad)]} in {what}{place}")
 
     def step(self) -> None:
         """Play ``buffers.actions`` in every environment; those that ended start their next episode.
@@ -202,6 +226,7 @@ class EnvChunk:
         """
         buffers, next_obs, reward = self.buffers, self.buffers.next_obs, self.buffers.reward
         terminated, truncated, playing = buffers.terminated, buffers.truncated, buffers.playing
+        shape, dtype = self._shape, self._dtype
         # A copy: an environment may keep or change the action that it is given.
         actions = buffers.actions.copy()
         self._log.append(buffers.actions)
@@ -209,15 +234,20 @@ class EnvChunk:
             playing[index] = True
             try:
                 obs, earned, over, cut, _ = env.step(actions[index])
-                next_obs[index] = obs
+                sound = obs.__class__ is np.ndarray and obs.dtype is dtype and obs.shape == shape
+                next_obs[index] = obs if sound else self._checked(index, obs)
                 reward[index] = earned
                 terminated[index] = over
                 truncated[index] = cut
                 if over or cut:
                     self._start_episode(index, None)
+            except RowFault:
+                raise
             except Exception as error:
                 raise RowFault.of(index, error) from error
             playing[index] = False
+        self._check_finite(next_obs, "an observation")
+        self._check_finite(reward, "the reward")
 
     def current_obs(self) -> Array:
         """What to act on now ``[n, ...]``."""
