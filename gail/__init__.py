@@ -24,6 +24,7 @@ _HOMES = {
     "VecEnv": "gail.envs",
     "build_report": "gail.report",
     "check_demos": "gail.demos",
+    "check_environment": "gail.envs",
     "check_vec_env": "gail.envs",
     "collect_demos": "gail.agents",
     "evaluate": "gail.agents",

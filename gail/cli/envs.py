@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
 import gymnasium as gym
 import tyro
 
 from gail.cli.options import Common, parse, parse_kwargs, print_json, print_protocol, show, subcommand
 from gail.core.errors import InputError
-from gail.envs import check_vec_env, make_vec, resolve_env
-from gail.envs.mujoco_family import MUJOCO_IDS
-from gail.envs.native_family import NATIVE_IDS
+from gail.envs import check_environment, resolve_env
+from gail.envs.make import FAMILIES
 
 
 @dataclass(frozen=True)
 class ListArguments:
-    """List the registered environments."""
+    """List what can be played with the packages that are installed."""
 
     filter: tyro.conf.Positional[str] = ""
-    """Only ids that contain this text."""
+    """The ids that contain this text; by default families with examples."""
+    all: bool = False
+    """Every id."""
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
 
 @dataclass(frozen=True)
 class CheckArguments:
-    """Run the contract on an environment."""
+    """Run every checker that fits on an environment."""
 
     env: tyro.conf.Positional[str]
-    """The environment's id."""
+    """An id, module:Id, module:Class or file.py:Class."""
     num_envs: int = 4
     """Environments stepped together."""
     backend: str = "auto"
@@ -46,45 +47,57 @@ def run(argv: list[str]) -> int:
     return subcommand(argv, "envs", {"list": _list, "check": _check})
 
 
+_EXAMPLES = 4
+"""As many ids stand for a family where nothing is filtered."""
+
+
 def _list(argv: list[str]) -> int:
-    arguments = parse(ListArguments, argv, prog="gail envs list", description="List the registered environments.")
-    ids = {*gym.registry, *NATIVE_IDS}
-    rows = [
-        {
-            "id": name,
-            "backend": _backend(name),
-            "time_limit": gym.registry[name].max_episode_steps if name in gym.registry else None,
-        }
-        for name in sorted(ids)
-        if arguments.filter.lower() in name.lower()
-    ]
-    if not rows:
-        raise InputError(f"no registered environment contains {arguments.filter!r}")
-    show(rows)
+    arguments = parse(ListArguments, argv, prog="gail envs list", description="List what can be played.")
+    rows: list[dict[str, Any]] = []
+    counts = []
+    seen: set[str] = set()
+    for family in FAMILIES:
+        # An id that several families play belongs to the first, which `auto` takes.
+        ids = sorted({*family.ids()} - seen)
+        seen |= {*ids}
+        rows += [{"id": name, "family": family.title, "time_limit": _time_limit(name)} for name in ids]
+        if ids:
+            examples = ", ".join(ids[:: max(len(ids) // _EXAMPLES, 1)][:_EXAMPLES])
+            counts.append({"family": family.title, "ids": len(ids), "for_example": examples})
+    wanted = [row for row in rows if arguments.filter.lower() in row["id"].lower()]
+    if not wanted:
+        raise InputError(f"nothing that can be played here contains {arguments.filter!r}")
+    if arguments.filter or arguments.all:
+        show(wanted)
+    else:
+        show(counts, title="What can be played here (gail envs list TEXT: all ids with TEXT in them; --all: every id)")
+        print("Your own: ./my_env.py:MyEnv, my_package:MyEnv, my_package:MyEnv-v0 (docs/custom_environment.md)")
     if arguments.common.json:
-        print_json({"rows": rows})
+        print_json({"rows": wanted, "families": counts})
     return 0
 
 
-def _backend(env_id: str) -> str:
-    """What steps it where nothing else is asked for."""
-    return "native" if env_id in NATIVE_IDS else "mujoco" if env_id in MUJOCO_IDS else "gymnasium"
+def _time_limit(env_id: str) -> int | None:
+    return gym.registry[env_id].max_episode_steps if env_id in gym.registry else None
 
 
 def _check(argv: list[str]) -> int:
-    arguments = parse(CheckArguments, argv, prog="gail envs check", description="Run the contract on an environment.")
+    arguments = parse(
+        CheckArguments, argv, prog="gail envs check", description="Check an environment; a finding says how to mend it."
+    )
     kwargs = parse_kwargs(arguments.env_kwargs) or {}
     print_protocol(*resolve_env(arguments.env, kwargs))
-    env = make_vec(arguments.env, arguments.num_envs, backend=arguments.backend, **kwargs)
-    try:
-        findings = check_vec_env(env, steps=arguments.steps)
-    finally:
-        env.close()
-    for finding in findings:
-        print(f"{finding.rule}: {finding.message}")
-    if not findings:
-        print(f"{arguments.env}: {arguments.steps} steps of {arguments.num_envs} environments keep the contract")
+    report = check_environment(
+        arguments.env, num_envs=arguments.num_envs, backend=arguments.backend, steps=arguments.steps, **kwargs
+    )
+    for finding in report.findings:
+        print(f"{finding.rule}: {finding.where}")
+        for name in ("found", "expected", "mend"):
+            print(f"  {name:<10}{getattr(finding, name)}")
+    count = len(report.findings)
+    who = ", ".join(report.checkers)
+    print(f"{arguments.env}: {count or 'no'} finding{'' if count == 1 else 's'} (checked by: {who})")
     if arguments.common.json:
-        rows = [{"rule": finding.rule, "message": finding.message} for finding in findings]
-        print_json({"env_id": arguments.env, "findings": rows})
-    return 1 if findings else 0
+        rows = [{**asdict(finding), "message": finding.message} for finding in report.findings]
+        print_json({"env_id": arguments.env, "findings": rows, "checkers": list(report.checkers)})
+    return 1 if report.findings else 0

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gail.envs.check import Finding as Finding
     from gail.envs.check import check_vec_env as check_vec_env
+    from gail.envs.check_all import EnvReport as EnvReport
+    from gail.envs.check_all import check_environment as check_environment
     from gail.envs.gym_vector import WrappedVectorEnv as WrappedVectorEnv
     from gail.envs.make import EnvLike as EnvLike
     from gail.envs.make import env_text as env_text
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "EnvLike": "make",
+    "EnvReport": "check_all",
+    "check_environment": "check_all",
     "Finding": "check",
     "State": "vec",
     "Step": "vec",
@@ -43,11 +47,13 @@ _HOMES = {
 
 __all__ = [
     "EnvLike",
+    "EnvReport",
     "Finding",
     "State",
     "Step",
     "VecEnv",
     "WrappedVectorEnv",
+    "check_environment",
     "check_vec_env",
     "env_text",
     "make_vec",

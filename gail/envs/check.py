@@ -26,20 +26,32 @@ class Finding:
     """One rule of the contract that an environment breaks."""
 
     rule: str
-    """The rule's name; see :func:`check_vec_env`."""
-    message: str
-    """What was found, and how to mend it."""
+    """The rule's name; see :func:`check_vec_env` and :func:`gail.envs.check_single.check_single_env`."""
+    where: str
+    """The step, call or value in which it showed."""
+    found: str
+    """What was there."""
+    expected: str
+    """What should have been there."""
+    mend: str
+    """What to change in the environment."""
+
+    @property
+    def message(self) -> str:
+        """All of it in one line."""
+        return f"{self.where}: found {self.found}; expected {self.expected}; to mend it, {self.mend}"
 
 
-class _Findings:
+class Findings:
     """At most one finding per rule: the first shows best where to look."""
 
     def __init__(self) -> None:
         self.by_rule: dict[str, Finding] = {}
 
-    def require(self, rule: str, kept: bool, message: str) -> None:
+    def require(self, rule: str, kept: bool, where: str, found: str, expected: str, mend: str) -> None:
+        """Note a finding where the rule is not ``kept``."""
         if not kept and rule not in self.by_rule:
-            self.by_rule[rule] = Finding(rule, message)
+            self.by_rule[rule] = Finding(rule, where, found, expected, mend)
 
 
 def check_vec_env(env: VecEnv, steps: int = 200, factory: Callable[[int], VecEnv] | None = None) -> list[Finding]:
@@ -73,7 +85,7 @@ def check_vec_env(env: VecEnv, steps: int = 200, factory: Callable[[int], VecEnv
     """
     if steps < 1:
         raise InputError(f"steps is {steps}, expected at least 1")
-    found = _Findings()
+    found = Findings()
     actions = list(_random_actions(env, steps))
     first = env.reset(_SEED)
     _check_obs(found, env, "reset", first)
@@ -87,8 +99,10 @@ def check_vec_env(env: VecEnv, steps: int = 200, factory: Callable[[int], VecEnv
     found.require(
         "seed",
         all(repeated),
-        f"reset({_SEED}) and the same actions gave something else at step {_first_false(repeated)}; draw all "
-        "random numbers from generators that reset(seed) seeds",
+        f"step {_first_false(repeated)}",
+        f"other results than after the first reset({_SEED}) with the same actions",
+        "the same ones, bit for bit",
+        "draw all random numbers from generators that reset(seed) seeds",
     )
     _check_state(found, env, actions)
     if factory is not None and "seed" not in found.by_rule:
@@ -116,7 +130,7 @@ def _legal(env: VecEnv, obs: Tensor, action: Tensor) -> Tensor:
     return tried.gather(1, legal.gather(1, tried).int().argmax(dim=1, keepdim=True))[:, 0] + start
 
 
-def _play_and_check(found: _Findings, env: VecEnv, obs: Tensor, actions: list[Tensor]) -> list[Step]:
+def _play_and_check(found: Findings, env: VecEnv, obs: Tensor, actions: list[Tensor]) -> list[Step]:
     """Play ``actions`` from ``obs`` and check each step; returns copies of the steps.
 
     Illegal actions are replaced in ``actions``.
@@ -135,19 +149,27 @@ def _play_and_check(found: _Findings, env: VecEnv, obs: Tensor, actions: list[Te
             found.require(
                 "overwritten",
                 _same(returned, kept),
-                f"step {index} changed the tensors that step {index - 1} had returned; return copies",
+                f"step {index}",
+                f"changes in the tensors that step {index - 1} had returned",
+                "results that stay as they are",
+                "return copies of internal buffers (tensor.clone())",
             )
         ended = step.terminated | step.truncated
         found.require(
             "successor",
             step.obs[~ended].equal(step.next_obs[~ended]),
-            f"step {index}: obs differs from next_obs in a row that did not end; only rows that ended may "
-            "show the next episode's first observation",
+            f"step {index}",
+            "obs that differs from next_obs in a row that did not end",
+            "the same values",
+            "show the next episode's first observation only in rows that ended",
         )
         found.require(
             "invalid-row",
             not bool(((ended | (step.reward != 0)) & ~step.valid).any()),
-            f"step {index}: a row with valid=False has a reward or an end; set them to 0 and False",
+            f"step {index}",
+            "a reward or an end in a row with valid=False",
+            "0 and False",
+            "set reward, terminated and truncated to 0 and False where nothing was played",
         )
         elapsed = torch.where(step.valid, elapsed + 1, elapsed)
         if env.max_episode_steps is not None:
@@ -156,9 +178,11 @@ def _play_and_check(found: _Findings, env: VecEnv, obs: Tensor, actions: list[Te
             found.require(
                 "time-limit",
                 not bool((late | early).any()),
-                f"step {index}: an episode of {int(elapsed[late | early][:1].sum())} steps is "
-                f"{'not ended' if bool(late.any()) else 'truncated'}, but max_episode_steps is "
-                f"{env.max_episode_steps}; count the steps since each row's own reset",
+                f"step {index}",
+                f"an episode of {int(elapsed[late | early][:1].sum())} steps that is "
+                f"{'not ended' if bool(late.any()) else 'truncated'}",
+                f"truncated exactly there, because max_episode_steps is {env.max_episode_steps}",
+                "count the steps since each row's own reset, or set max_episode_steps to None",
             )
         elapsed = torch.where(ended, 0, elapsed)
         previous = step, _copy(step)
@@ -167,7 +191,7 @@ def _play_and_check(found: _Findings, env: VecEnv, obs: Tensor, actions: list[Te
     return played
 
 
-def _check_layout(found: _Findings, env: VecEnv, index: int, step: Step) -> None:
+def _check_layout(found: Findings, env: VecEnv, index: int, step: Step) -> None:
     _check_obs(found, env, f"step {index}: obs", step.obs)
     _check_obs(found, env, f"step {index}: next_obs", step.next_obs)
     for name in ("reward", "terminated", "truncated", "valid"):
@@ -176,24 +200,28 @@ def _check_layout(found: _Findings, env: VecEnv, index: int, step: Step) -> None
 
 
 def _check_tensor(
-    found: _Findings, env: VecEnv, name: str, tensor: Any, shape: tuple[int, ...], dtype: torch.dtype
+    found: Findings, env: VecEnv, name: str, tensor: Any, shape: tuple[int, ...], dtype: torch.dtype
 ) -> bool:
     kept = isinstance(tensor, Tensor) and (tuple(tensor.shape), tensor.dtype) == (shape, dtype)
     kept = kept and tensor.device.type == env.device.type
     is_tensor = isinstance(tensor, Tensor)
     what = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}" if is_tensor else str(type(tensor))
-    found.require("layout", kept, f"{name} is {what}, expected {dtype} {list(shape)} on {env.device}")
+    mend = "make the tensor so, for example with torch.zeros(shape, dtype=..., device=self.device)"
+    found.require("layout", kept, name, what, f"{dtype} {list(shape)} on {env.device}", mend)
     return kept
 
 
-def _check_obs(found: _Findings, env: VecEnv, name: str, obs: Tensor) -> None:
+def _check_obs(found: Findings, env: VecEnv, name: str, obs: Tensor) -> None:
     shape, dtype = element_layout(env.observation_space)
     torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
     if _check_tensor(found, env, name, obs, (env.num_envs, *shape), torch_dtype):
         found.require(
             "obs-in-space",
             _inside(env.observation_space, obs.cpu().numpy()),
-            f"{name} is outside {env.observation_space} or not a number; widen the space or mend the values",
+            name,
+            "values outside the space, or NaN",
+            f"elements of {env.observation_space}",
+            "widen the observation space, or clip or mend the values",
         )
 
 
@@ -224,7 +252,7 @@ def _first_false(kept: list[bool]) -> int:
     return kept.index(False) if False in kept else -1
 
 
-def _check_state(found: _Findings, env: VecEnv, actions: list[Tensor]) -> None:
+def _check_state(found: Findings, env: VecEnv, actions: list[Tensor]) -> None:
     """Save in the middle of the episodes, go on, load, and go on again."""
     env.reset(_SEED)
     half = len(actions) // 2
@@ -233,7 +261,14 @@ def _check_state(found: _Findings, env: VecEnv, actions: list[Tensor]) -> None:
         before = env.step(action).obs
     state = env.state_dict()
     leaf = _bad_leaf(state, "state")
-    found.require("state-leaves", leaf is None, f"{leaf}; keep tensors, numbers, texts, lists and dicts only")
+    found.require(
+        "state-leaves",
+        leaf is None,
+        "state_dict()",
+        str(leaf),
+        "tensors, numbers, texts, lists and dicts with texts as keys",
+        "store arrays as tensors (torch.from_numpy) and objects as their numbers",
+    )
     if not env.saves_state:
         return
     state = copy.deepcopy(state)
@@ -244,8 +279,10 @@ def _check_state(found: _Findings, env: VecEnv, actions: list[Tensor]) -> None:
     found.require(
         "state-restore",
         all(kept) and env.saves_state,
-        f"after load_state_dict, step {_first_false(kept)} is not what it was; save the physical state, the "
-        "elapsed steps and the random generators, or set saves_state to False",
+        f"step {_first_false(kept)} after load_state_dict",
+        "other results than the first time",
+        "the same ones, bit for bit",
+        "save the physical state, the elapsed steps and the random generators, or set saves_state to False",
     )
 
 
@@ -264,7 +301,7 @@ def _bad_leaf(tree: Any, path: str) -> str | None:
     return f"{path} is a {type(tree).__name__}"
 
 
-def _check_num_envs(found: _Findings, env: VecEnv, factory: Callable[[int], VecEnv]) -> None:
+def _check_num_envs(found: Findings, env: VecEnv, factory: Callable[[int], VecEnv]) -> None:
     count = env.num_envs // env.rows_per_env
     smaller, larger = factory(count), factory(count + 1)
     rows = smaller.num_envs
@@ -282,6 +319,8 @@ def _check_num_envs(found: _Findings, env: VecEnv, factory: Callable[[int], VecE
     found.require(
         "num-envs",
         all(kept),
-        f"step {_first_false(kept)}: environments 0 to {count - 1} change when there is one more; give "
-        "environment i random numbers of its own, seeded with seed + i",
+        f"step {_first_false(kept)}",
+        f"environments 0 to {count - 1} that change when there is one more",
+        "environments that do not depend on each other",
+        "give environment i random numbers of its own, seeded with seed + i",
     )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, overload
 
 import torch
+from gymnasium.envs.registration import EnvSpec
 
 from gail.core.errors import InputError
 from gail.envs.atari import is_atari, read_protocol
@@ -64,6 +65,35 @@ def make_vec(
         InputError: on an unknown id, backend or keyword, a space that is not supported, a backend that the id
             does not have, or a missing package.
     """
+    request = _request(env, num_envs, device, backend, workers, env_kwargs)
+    if isinstance(env, VecEnv):
+        return use_as_is(env, request)
+    if not isinstance(env, str):
+        return make_resolved(resolve(env), request)
+    try:
+        family = _family(request)
+        if family is not None:
+            return family.make(request)
+    except UnknownEnvironment:
+        pass
+    owners = {family: list(family.ids()) for family in FAMILIES}
+    if not any(env in ids for ids in owners.values()):
+        raise UnknownEnvironment(env, [name for ids in owners.values() for name in ids])
+    expected = [name for family, ids in owners.items() if env in ids for name in family.backends]
+    played = [name for family, ids in owners.items() if backend in family.backends for name in ids]
+    which = f" ({backend} plays {', '.join(played)})" if len(played) <= _FEW else ""
+    raise InputError(f"{env} has no backend {backend!r}, expected one of {', '.join(['auto', *expected])}{which}")
+
+
+def _request(
+    env: EnvLike,
+    num_envs: int,
+    device: torch.device | str | None,
+    backend: str,
+    workers: WorkerOptions | None,
+    env_kwargs: Mapping[str, Any],
+) -> Request:
+    """What was asked for, checked as far as it does not depend on the environment."""
     text = env_text(env)
     known = ["auto", *(name for family in FAMILIES for name in family.backends)]
     if backend not in known:
@@ -78,24 +108,26 @@ def make_vec(
         raise InputError(f"{text}: max_episode_steps is {limit!r}, expected an integer of at least 1 (-1: no limit)")
     if device is None:
         device = getattr(env, "device", "cpu") if isinstance(env, VecEnv) else "cpu"
-    request = Request(text, num_envs, torch.device(device), backend, kwargs, workers or WorkerOptions())
-    if isinstance(env, VecEnv):
-        return use_as_is(env, request)
-    if not isinstance(env, str):
-        return make_resolved(resolve(env), request)
-    try:
-        for family in FAMILIES:
-            if backend in ("auto", *family.backends) and family.plays(request):
-                return family.make(request)
-    except UnknownEnvironment:
-        pass
-    owners = {family: list(family.ids()) for family in FAMILIES}
-    if not any(env in ids for ids in owners.values()):
-        raise UnknownEnvironment(env, [name for ids in owners.values() for name in ids])
-    expected = [name for family, ids in owners.items() if env in ids for name in family.backends]
-    played = [name for family, ids in owners.items() if backend in family.backends for name in ids]
-    which = f" ({backend} plays {', '.join(played)})" if len(played) <= _FEW else ""
-    raise InputError(f"{env} has no backend {backend!r}, expected one of {', '.join(['auto', *expected])}{which}")
+    return Request(text, num_envs, torch.device(device), backend, kwargs, workers or WorkerOptions())
+
+
+def _family(request: Request) -> Family | None:
+    """Who makes what is asked for."""
+    able = (family for family in FAMILIES if request.backend in ("auto", *family.backends))
+    return next((family for family in able if family.plays(request)), None)
+
+
+def single_spec(env: EnvLike, num_envs: int = 1, backend: str = "auto", **env_kwargs: Any) -> EnvSpec | None:
+    """The single Gymnasium environment that :func:`make_vec` would step; None where whole batches are made.
+
+    Raises:
+        InputError: on an unknown id.
+    """
+    request = _request(env, num_envs, None, backend, None, env_kwargs)
+    if isinstance(env, VecEnv) or (isinstance(env, str) and _family(request) not in (PLUG_INS, GYMNASIUM)):
+        return None
+    found = resolve(env)
+    return found if isinstance(found, EnvSpec) else None
 
 
 def env_text(env: EnvLike) -> str:

@@ -91,8 +91,8 @@ def main(socket: int, shared: int, trace: int) -> None:
         fault = error if isinstance(error, RowFault) else RowFault.of(None, error)
         os.write(socket, FAILED)
         # A wrong value comes from this package's check of it: only an exception has a traceback of the environment's.
-        trace = "" if fault is error and error.__cause__ is None else traceback.format_exc()
-        connection.send(Failure(fault.index, fault.problem, trace))
+        own = "" if fault is error and error.__cause__ is None else traceback.format_exc()
+        connection.send(Failure(fault.index, fault.problem, own))
     finally:
         if chunk is not None:
             chunk.close()

@@ -1,0 +1,90 @@
+"""Everything that can be checked about an environment: the checkers of others, and the contract of its batch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from gail.core.errors import EnvironmentFault
+from gail.envs.check import Finding, check_vec_env
+from gail.envs.check_single import check_single_env, check_with_others
+from gail.envs.ids import is_module_path
+from gail.envs.make import EnvLike, env_text, open_vec, single_spec
+
+
+@dataclass(frozen=True)
+class EnvReport:
+    """What checking an environment gave."""
+
+    env_id: str
+    findings: tuple[Finding, ...]
+    """What is to be mended; empty where all is well."""
+    checkers: tuple[str, ...]
+    """Who looked: the names of the checkers that ran."""
+
+
+def check_environment(
+    env: EnvLike, *, num_envs: int = 4, backend: str = "auto", steps: int = 200, **env_kwargs: Any
+) -> EnvReport:
+    """Check an environment of any kind; what ``gail envs check`` does.
+
+    A single Gymnasium environment goes through the rules of :mod:`gail.envs.check_single`, Gymnasium's checker and
+    Stable-Baselines3's where it is installed; a PettingZoo environment through PettingZoo's test of its parallel
+    interface; and the batch that is trained on, whoever makes it, through :func:`check_vec_env`.
+
+    Args:
+        env: whatever :func:`make_vec` takes.
+        num_envs: environments of the batch.
+        backend: see :func:`make_vec`.
+        steps: how many steps each part plays.
+        env_kwargs: keywords of the environment.
+
+    Raises:
+        InputError: where the environment cannot be made.
+    """
+    findings: list[Finding] = []
+    checkers: list[str] = []
+    name = env_text(env)
+    spec = single_spec(env, num_envs, backend, **env_kwargs)
+    if spec is not None:
+        findings += check_single_env(spec, env_kwargs, steps)
+        others, ran = check_with_others(spec, env_kwargs, findings)
+        findings += others
+        checkers += ["gail", *ran]
+    elif is_module_path(name):
+        findings += _check_parallel(name, env_kwargs, steps)
+        checkers.append("pettingzoo")
+    if not findings:
+        # A broken single environment breaks the batch in ways that say less.
+        with open_vec(env, num_envs, backend=backend, **env_kwargs) as batch:
+            try:
+                findings += check_vec_env(batch, steps=steps)
+            except EnvironmentFault as fault:
+                mend = "see what the environment does there"
+                findings.append(Finding("fault", name, str(fault), "no fault", mend))
+        checkers.append("contract")
+    return EnvReport(name, tuple(findings), tuple(checkers))
+
+
+def _check_parallel(env_id: str, env_kwargs: dict[str, Any], steps: int) -> list[Finding]:
+    """What PettingZoo's own test says."""
+    from pettingzoo import ParallelEnv
+    from pettingzoo.test import api_test, parallel_api_test
+
+    from gail.envs.pettingzoo import find_maker
+
+    env = find_maker(env_id)(**env_kwargs)
+    test = parallel_api_test if isinstance(env, ParallelEnv) else api_test
+    try:
+        # Both print what they do.
+        with contextlib.redirect_stdout(io.StringIO()):
+            test(env, num_cycles=steps)
+    except Exception as error:  # the test stops at its first error, of any kind
+        found = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        mend = "see PettingZoo's page on its API for what the call must return"
+        return [Finding("pettingzoo", test.__name__, found, "no complaint", mend)]
+    finally:
+        env.close()
+    return []
