@@ -132,7 +132,7 @@ def run(argv: list[str]) -> int:
         known = ", ".join(dict.fromkeys(line.environment for line in LINES))
         raise InputError(f"--only: {arguments.only!r}, expected one of {known}")
     environments = dict.fromkeys(line.environment for line in lines)
-    demos = {env_id: _demonstrations(env_id, arguments.demos_dir) for env_id in environments}
+    demos = {env_id: demonstrations_of(env_id, arguments.demos_dir) for env_id in environments}
     out = arguments.out or default_out("bench", "learning", "gail")
     rows = learning_rows(lines, demos, arguments.seeds, out)
     data = table(rows)
@@ -164,8 +164,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"rows": list(rows), "hardware": hardware(), "date": date}
 
 
-def _demonstrations(env_id: str, folder: Path | None) -> Demonstrations:
-    """The expert's demonstrations, checked for what the table needs of them before anything is trained."""
+def demonstrations_of(env_id: str, folder: Path | None) -> Demonstrations:
+    """The expert's demonstrations of ``env_id`` in ``folder`` (None: the bundled ones), with what the table needs.
+
+    Raises:
+        InputError: where there is no file, or it holds too few episodes or no rewards.
+    """
     path = demo_file(_DEMONSTRATED_BY.get(env_id, env_id), folder)
     demos = load_demos(path)
     if env_id in _DEMONSTRATED_BY:
