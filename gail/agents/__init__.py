@@ -3,6 +3,7 @@
 from gail.agents.collect import collect_demos
 from gail.agents.evaluate import Evaluation, evaluate_policy, random_return
 from gail.agents.expert import ExpertConfig, train_expert
+from gail.agents.find_policy import FoundPolicy, find_policy
 from gail.agents.policy import (
     ActorCritic,
     MLPPolicy,
@@ -19,6 +20,7 @@ __all__ = [
     "ActorCritic",
     "Evaluation",
     "ExpertConfig",
+    "FoundPolicy",
     "MLPPolicy",
     "PixelPolicy",
     "Policy",
@@ -28,6 +30,7 @@ __all__ = [
     "evaluate",
     "evaluate_policy",
     "evaluate_runs",
+    "find_policy",
     "load_policy",
     "random_return",
     "save_policy",

@@ -1,4 +1,4 @@
-"""Who takes part in an evaluation: policy files found under given paths, or random play."""
+"""Who takes part in an evaluation: policy files found under given paths, a user's own code, or random play."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from gail.agents.policy import load_policy
+import torch
+
+from gail.agents.find_policy import is_own_code, own_policy
+from gail.agents.policy import Policy, load_policy
 from gail.core.errors import InputError
+from gail.envs import EnvLike
 
 _FILE = "policy.safetensors"
 
@@ -23,11 +27,19 @@ class Entrant:
     key: str
     """For file names: what identifies the policy's content."""
     path: Path | None = None
-    """The policy's file; None: uniform random play."""
+    """The policy's file; None: it has none."""
     env_id: str | None = None
     """What it was trained in; None: it plays anything."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """The keywords of its training's environment."""
+    code: str | None = None
+    """The name of a user's own policy, ``FILE.py:NAME`` or ``MODULE:NAME``; without it and ``path``: random play."""
+
+    def load(self, env: EnvLike, env_kwargs: dict[str, Any], device: torch.device | str = "cpu") -> Policy | None:
+        """The policy on ``device``, made for ``env`` where it is a user's own; None for random play."""
+        if self.code is not None:
+            return own_policy(self.code, env, env_kwargs, device)
+        return None if self.path is None else load_policy(self.path, device).policy
 
 
 RANDOM: Final = Entrant("random", "random")
@@ -35,14 +47,14 @@ RANDOM: Final = Entrant("random", "random")
 
 
 def find_entrants(paths: Sequence[Path]) -> list[Entrant]:
-    """The policies in ``paths``, in the order given: policy files, runs, runs of several seeds, folders of runs.
+    """The policies in ``paths``, in the order given: policy files, runs, runs of several seeds, folders of runs, code.
 
     Raises:
         InputError: where a path holds no policy, a file is damaged, or two of them are the same policy.
     """
     entrants: dict[str, Entrant] = {}
-    for file in (file for path in paths for file in _policy_files(path)):
-        entrant = read_entrant(file)
+    for source in (file for path in paths for file in ([path] if is_own_code(path) else _policy_files(path))):
+        entrant = read_entrant(source)
         if entrant.key in entrants:
             raise InputError(f"{entrant.name}: the same policy as {entrants[entrant.key].name}; it would count twice")
         entrants[entrant.key] = entrant
@@ -50,11 +62,13 @@ def find_entrants(paths: Sequence[Path]) -> list[Entrant]:
 
 
 def read_entrant(path: Path) -> Entrant:
-    """The policy of a policy file, or of a run of one seed.
+    """The policy of a policy file, of a run of one seed, or of a user's own code.
 
     Raises:
         InputError: where there is none, or the file is damaged.
     """
+    if is_own_code(path):
+        return Entrant(str(path), hashlib.sha256(str(path).encode()).hexdigest()[:16], code=str(path))
     loaded = load_policy(path)
     file = path / _FILE if path.is_dir() else path
     name = str(file.parent if file.name == _FILE else file)

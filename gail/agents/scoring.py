@@ -11,7 +11,6 @@ from typing import Any
 from gail.agents.atari_scores import published_scores
 from gail.agents.entrants import RANDOM, Entrant, read_entrant
 from gail.agents.evaluate import EVALUATION_SEED, Evaluation, check_spaces, evaluate_in, random_return
-from gail.agents.policy import load_policy
 from gail.agents.setting import Setting, choose_setting
 from gail.core.device import resolve_device
 from gail.core.errors import InputError
@@ -24,9 +23,8 @@ from gail.envs.vec import VecEnv
 
 def play(entrant: Entrant, setting: Setting, device: str = "cpu") -> Evaluation:
     """Play an entrant's episodes by ``setting``."""
-    policy = None if entrant.path is None else load_policy(entrant.path, resolve_device(device)).policy
     return evaluate_in(
-        policy,
+        entrant.load(setting.env, setting.env_kwargs, resolve_device(device)),
         setting.env,
         setting.env_kwargs,
         episodes=setting.episodes,
@@ -42,9 +40,9 @@ def check_entrant(entrant: Entrant, setting: Setting) -> None:
     Raises:
         InputError: naming what differs.
     """
-    if entrant.path is None or setting.protocol is None:
+    policy = entrant.load(setting.env, setting.env_kwargs) if setting.protocol is not None else None
+    if policy is None or setting.protocol is None:
         return
-    policy = load_policy(entrant.path).policy
     env = _closed_game(env_text(setting.env), json.dumps(setting.env_kwargs, sort_keys=True))
     setting.protocol.check_actions(policy.action_space, env)
     check_spaces(policy, env)
@@ -71,7 +69,8 @@ def evaluate(
     """Evaluate a policy file or a run; what `gail evaluate` does.
 
     Args:
-        source: a run directory or a ``policy.safetensors``; None: uniform random play in ``env_id``.
+        source: a run directory, a ``policy.safetensors``, or code of your own (:func:`gail.agents.find_policy`); None:
+            uniform random play in ``env_id``.
         env_id: what is played: whatever :func:`gail.make_vec` takes; None plays what the policy was trained in,
             where that is a registered environment.
         env_kwargs: keyword arguments of the environment; None takes those of the training. Beside a protocol they
@@ -170,7 +169,8 @@ def _common_env(entrants: Sequence[Entrant]) -> str:
     names: dict[str, str] = {}
     for entrant in entrants:
         if entrant.env_id is None:
-            raise InputError("--policy random: plays any environment; say which one with --env, or --suite")
+            name = "--policy random" if entrant is RANDOM else entrant.name
+            raise InputError(f"{name}: plays any environment; say which one with --env, or --suite")
         names.setdefault(require_registered(entrant.env_id, entrant.path or entrant.name), entrant.name)
     if len(names) > 1:
         (one, first), (other, second) = list(names.items())[:2]

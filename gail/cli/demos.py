@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gail.agents.collect import collect_demos
-from gail.agents.policy import load_policy
+from gail.agents.find_policy import find_policy
 from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json, print_protocol, subcommand
 from gail.core.errors import InputError
 from gail.demos import Columns, Demonstrations, describe, inspect_demos, load_demos, save_demos
 from gail.demos.replay import replay, replay_native
+from gail.envs import env_text
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class ConvertArguments:
 class CollectArguments:
     """Roll a policy into demonstrations."""
 
-    policy: tyro.conf.Positional[Path]
-    """A run directory or a policy.safetensors."""
+    policy: tyro.conf.Positional[str]
+    """A run directory, a policy.safetensors, or code of your own: FILE.py:NAME or MODULE:NAME (with --env)."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Where to write; must not exist yet."""
     episodes: int = 25
@@ -189,14 +190,13 @@ def _collect(argv: list[str]) -> int:
         raise InputError(f"--episodes: {arguments.episodes}, expected at least 1")
     if arguments.out.exists():
         raise InputError(f"{arguments.out}: exists already; choose another --out")
-    loaded = load_policy(arguments.policy)
-    env_id, env_kwargs = loaded.environment(arguments.env, parse_kwargs(arguments.env_kwargs))
-    print_protocol(env_id, env_kwargs)
+    found = find_policy(arguments.policy, arguments.env, parse_kwargs(arguments.env_kwargs))
+    print_protocol(env_text(found.env_id), found.env_kwargs)
     demos = collect_demos(
-        loaded.policy,
-        env_id,
+        found.policy,
+        found.env_id,
         episodes=arguments.episodes,
-        env_kwargs=env_kwargs,
+        env_kwargs=found.env_kwargs,
         deterministic=not arguments.stochastic,
         seed=arguments.seed,
         source=f"gail demos collect {arguments.policy}",

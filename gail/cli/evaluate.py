@@ -25,8 +25,8 @@ class Arguments:
     """Play trained policies."""
 
     sources: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Run directories, folders of runs, or files policy.safetensors; several are runs of one environment, or of the
-    games of --suite."""
+    """Run directories, folders of runs, files policy.safetensors, or code of your own (FILE.py:NAME or MODULE:NAME,
+    with --env); several are runs of one environment, or of the games of --suite."""
     policy: Literal["random"] | None = None
     """Instead of runs: uniform random play."""
     env: str | None = None
@@ -181,8 +181,10 @@ def _videos(folder: Path, games: Mapping[str, Sequence[Entrant]], summary: Mappi
         file = folder / f"{row['game']}.mp4"
         entrant = games[row["game"]][0]
         if not file.exists():
-            assert entrant.path is not None
-            policy_video(entrant.path, file, env_id=entrant.env_id, env_kwargs=row["env_kwargs"], seed=summary["seed"])
+            source = entrant.code or entrant.path
+            assert source is not None
+            game = f"ALE/{row['game']}-v5"
+            policy_video(source, file, env_id=game, env_kwargs=row["env_kwargs"], seed=summary["seed"])
         videos[f"{row['game']}: {entrant.name}"] = file
     return videos
 

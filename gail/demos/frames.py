@@ -31,3 +31,9 @@ def single_frames(observations: np.ndarray) -> np.ndarray | None:
     if observations[0, :-1].any() or not np.array_equal(observations[1:, :-1], observations[:-1, 1:]):
         return None
     return observations[:, -1]
+
+
+def keep_once(observations: np.ndarray) -> np.ndarray:
+    """``observations`` themselves, held in memory once per frame where they are stacks."""
+    frames = single_frames(observations)
+    return observations if frames is None else stack_frames(frames, observations.shape[1])

@@ -54,6 +54,13 @@ class _Start(gym.Wrapper):
         return self.console._get_obs(), info
 
 
+def silence() -> None:
+    """Keep ALE's banner off the screen; errors are still shown."""
+    import ale_py
+
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+
+
 def make_single(
     spec: EnvSpec, keywords: Mapping[str, Any], insert: Callable[[gym.Env], gym.Env] | None = None
 ) -> gym.Env:
@@ -67,10 +74,9 @@ def make_single(
     Raises:
         InputError: on a bad keyword, a mode or difficulty that the game does not have.
     """
-    import ale_py
     from gymnasium.wrappers import AtariPreprocessing, ClipReward, FrameStackObservation, TimeLimit
 
-    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner on the screen
+    silence()
     options = dict(keywords)
     render_mode = options.pop("render_mode", None)
     protocol = read_protocol(spec.id, options)

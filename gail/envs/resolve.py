@@ -204,6 +204,22 @@ def _search_first(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
+def load_named(text: str) -> Callable[..., Any]:
+    """The class or function that ``FILE.py:NAME`` or ``MODULE:NAME`` names; runs that file or module.
+
+    Raises:
+        InputError: where there is none, with the closest names.
+    """
+    place, _, name = text.rpartition(":")
+    if not place:
+        raise InputError(f"{text}: expected FILE.py:NAME or MODULE:NAME")
+    module = _load_file(text, place) if place.endswith(".py") else _import_module(text, place)
+    found = getattr(module, name, None)
+    if callable(found):
+        return found
+    raise InputError(f"{text}: {_file_of(module)} has no class or function {name!r}; {_what_it_has(module, name)}")
+
+
 def _from_module(module: ModuleType, env_id: str, name: str, portable: str) -> Resolved:
     if name in gym.registry:
         registered = gym.registry[name]
@@ -212,11 +228,18 @@ def _from_module(module: ModuleType, env_id: str, name: str, portable: str) -> R
     found = getattr(module, name, None)
     if callable(found):
         return _from_object(found, env_id, portable)
-    file = getattr(module, "__file__", None)
+    has = _what_it_has(module, name)
+    raise InputError(f"{env_id}: {_file_of(module)} neither registers {name!r} nor has such a class or function; {has}")
+
+
+def _file_of(module: ModuleType) -> str | None:
+    return getattr(module, "__file__", None)
+
+
+def _what_it_has(module: ModuleType, name: str) -> str:
     candidates = _candidates(module)
     close = difflib.get_close_matches(name, candidates, n=3) or candidates[:8]
-    has = f"it has {', '.join(close)}" if close else "it has no class or function"
-    raise InputError(f"{env_id}: {file} neither registers {name!r} nor has such a class or function; {has}")
+    return f"it has {', '.join(close)}" if close else "it has no class or function"
 
 
 _SPEC_FIELDS = (

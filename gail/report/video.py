@@ -13,10 +13,11 @@ from gymnasium.envs.registration import EnvSpec
 from PIL import Image
 
 from gail.agents.evaluate import EVALUATION_SEED, check_spaces
+from gail.agents.find_policy import find_policy
 from gail.agents.policy import Policy, load_policy
 from gail.core.errors import InputError
 from gail.demos import Demonstrations, Trajectory, load_demos
-from gail.envs import VecEnv, make_vec, record_video, side_by_side
+from gail.envs import VecEnv, env_text, make_vec, record_video, side_by_side
 from gail.envs.chunk import make_env
 from gail.envs.ids import require_registered
 from gail.envs.native_family import NATIVE_IDS
@@ -142,7 +143,7 @@ def policy_video(
     """Write a video of one episode of a policy with deterministic actions.
 
     Args:
-        source: a run directory or a policy file.
+        source: as of :func:`gail.agents.find_policy`.
         out: the file, ending in ``.mp4``; written atomically.
         env_id: what is played; None plays what the policy was trained in, where that is a registered environment.
         env_kwargs: keyword arguments of the environment; None takes those of the training.
@@ -155,13 +156,13 @@ def policy_video(
     Raises:
         InputError: where the environment cannot be rendered or the policy does not fit it.
     """
-    loaded = load_policy(source)
-    env_id, env_kwargs = loaded.environment(env_id, env_kwargs)
-    kwargs = {**_camera(env_id), **env_kwargs, "render_mode": "rgb_array"}
+    found = find_policy(source, env_id, env_kwargs)
+    env_id = env_text(found.env_id)
+    kwargs = {**_camera(env_id), **found.env_kwargs, "render_mode": "rgb_array"}
     env = _renderer(env_id, kwargs)
     try:
-        check_spaces(loaded.policy, env)
-        episode = _play(env, seed, loaded.policy)
+        check_spaces(found.policy, env)
+        episode = _play(env, seed, found.policy)
         fps, stride = _frame_rate(env_id, kwargs)
         return record_video(_frames(env, seed, episode, stride, max(int(seconds * fps) * stride, 1)), out, fps)
     finally:
