@@ -8,16 +8,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
 from gail.agents.expert import ExpertConfig, expert_recipe
 from gail.agents.ppo import PPOConfig
-from gail.cli import bench_learning
+from gail.cli import bench_envs, bench_learning
 from gail.cli.bench_learning import DEMO_EPISODES, demo_file, table
 from gail.cli.options import Common, parse, print_json, show, subcommand
 from gail.cli.peers.setup import ensure_peer, run_peer
@@ -31,6 +31,8 @@ PROBE_STEPS = 16_384
 """Environment steps of the runs that choose the peer's threads: one of its rounds."""
 PEER_THREADS = (1, 2)
 """Numbers of torch threads that are tried with a peer."""
+
+T = TypeVar("T", "Benchmark", bench_envs.EnvBenchmark)
 
 Side = Callable[[], Mapping[str, Any]]
 """One timed run; returns at least ``steps`` and ``steps_per_second``."""
@@ -96,6 +98,8 @@ class Arguments:
     """JSON file for the table; must not exist yet."""
     only: str | None = None
     """Only rows whose title contains this text, for example Hopper or PPO."""
+    envs: bool = False
+    """Instead of training, time environments alone: MuJoCo's, at 8 and 64 environments."""
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
 
@@ -111,25 +115,44 @@ def _throughput(argv: list[str]) -> int:
             raise InputError(f"--{name}: {value}, expected at least 1")
     if arguments.out is not None and arguments.out.exists():
         raise InputError(f"{arguments.out}: exists already; choose another --out")
-    chosen = [b for b in BENCHMARKS if (arguments.only or "").lower() in b.title.lower()]
-    if not chosen:
-        raise InputError(f"--only: {arguments.only!r} is in none of: {'; '.join(b.title for b in BENCHMARKS)}")
-    demos = {b: demo_file(b.environment, arguments.demos_dir) if b.name == "GAIL" else None for b in chosen}
-    root = arguments.peers or _peers_folder()
-    pythons = {peer: ensure_peer(peer, root) for peer in dict.fromkeys(b.peer for b in chosen)}
-    rows = [
-        throughput_row(b, demos[b], pythons[b.peer], repeats=arguments.repeats, steps=arguments.steps) for b in chosen
-    ]
+    rows = _env_rows(arguments) if arguments.envs else _training_rows(arguments)
     data = table(rows)
     hidden = ("notes", "measurements")
     show([{key: value for key, value in row.items() if key not in hidden} for row in rows], title=data["hardware"])
-    for row in rows:
-        print(f"{row['benchmark']} on {row['environment']}: {row['notes']}")
+    for line in dict.fromkeys(f"{row['benchmark']} on {row['environment']}: {row['notes']}" for row in rows):
+        print(line)
     if arguments.out is not None:
         write_text_atomic(arguments.out, json.dumps(data, indent=2) + "\n")
     if arguments.common.json:
         print_json(data)
-    return 0 if all(row["met"] for row in rows) else 1
+    return 1 if any(row["met"] is False for row in rows) else 0
+
+
+def _env_rows(arguments: Arguments) -> list[dict[str, Any]]:
+    for name, value in (("steps", arguments.steps), ("demos-dir", arguments.demos_dir)):
+        if value is not None:
+            raise InputError(f"--{name}: {value}, but --envs trains nothing")
+    chosen = _chosen(arguments.only, bench_envs.ENV_BENCHMARKS)
+    envpool = ensure_peer("envpool", arguments.peers or _peers_folder())
+    return [row for b in chosen for row in bench_envs.env_rows(b, envpool, repeats=arguments.repeats)]
+
+
+def _training_rows(arguments: Arguments) -> list[dict[str, Any]]:
+    chosen = _chosen(arguments.only, BENCHMARKS)
+    demos = {b: demo_file(b.environment, arguments.demos_dir) if b.name == "GAIL" else None for b in chosen}
+    root = arguments.peers or _peers_folder()
+    pythons = {peer: ensure_peer(peer, root) for peer in dict.fromkeys(b.peer for b in chosen)}
+    return [
+        throughput_row(b, demos[b], pythons[b.peer], repeats=arguments.repeats, steps=arguments.steps) for b in chosen
+    ]
+
+
+def _chosen(text: str | None, benchmarks: Sequence[T]) -> list[T]:
+    """The benchmarks whose title contains ``text``."""
+    chosen = [b for b in benchmarks if (text or "").lower() in b.title.lower()]
+    if not chosen:
+        raise InputError(f"--only: {text!r} is in none of: {'; '.join(b.title for b in benchmarks)}")
+    return chosen
 
 
 def _peers_folder() -> Path:

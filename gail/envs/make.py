@@ -13,6 +13,7 @@ from gail.core.errors import InputError
 from gail.envs.atari import is_atari, read_protocol
 from gail.envs.atari_family import ATARI, named_game
 from gail.envs.custom import use_as_is
+from gail.envs.envpool_family import ENVPOOL
 from gail.envs.family import Family, Request
 from gail.envs.gym_family import GYMNASIUM, PLUG_INS, make_resolved
 from gail.envs.ids import same_environment
@@ -23,7 +24,7 @@ from gail.envs.resolve import UnknownEnvironment, callable_id, resolve
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
 
-FAMILIES: tuple[Family, ...] = (NATIVE, MUJOCO, PLUG_INS, PETTINGZOO, ATARI, GYMNASIUM)
+FAMILIES: tuple[Family, ...] = (NATIVE, MUJOCO, ENVPOOL, PLUG_INS, PETTINGZOO, ATARI, GYMNASIUM)
 """Who makes what, in the order in which they are asked; the last one takes what nobody else plays."""
 
 _FEW = 12
@@ -54,9 +55,9 @@ def make_vec(
         device: where every tensor of a step lives; None: the processor (an object's own device).
         backend: ``native`` (torch tensors, any device), ``mujoco`` (threads of this process inside MuJoCo), ``sync``
             (in this process), ``async`` (worker processes), ``atari`` (``ALE/*-v5`` pixels by ALE's own threads),
-            ``vector_entry_point`` (the id's own vectorized class), or ``auto``: native, mujoco or atari where the
-            id has it and nothing is rendered; else async where there are at least 8 environments, more than one
-            core, and an entry point that workers can import; else sync.
+            ``vector_entry_point`` (the id's own vectorized class), ``envpool`` (EnvPool's own translation), or
+            ``auto``: native, mujoco or atari where the id has it and nothing is rendered; else async where there are
+            at least 8 environments, more than one core, and an entry point that workers can import; else sync.
         workers: what becomes of worker processes that break; of no use to backends without any.
         env_kwargs: the environment's own keywords (``ALE/*-v5``: :class:`gail.envs.atari.AtariProtocol`), and
             ``max_episode_steps`` (None or -1: no limit) and ``render_mode``.

@@ -9,7 +9,6 @@ anything is played, the array operations are compared with that instance (:mod:`
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any, Literal
 
 import mujoco
@@ -23,6 +22,7 @@ from gail.core.errors import InputError
 from gail.envs.chunk import rng_from_text, rng_to_text
 from gail.envs.mujoco_batch import SimulationBatch
 from gail.envs.mujoco_tasks import TASKS, Array
+from gail.envs.mujoco_team import available_processors
 from gail.envs.mujoco_truth import make_task
 from gail.envs.rendering import prepare_headless, render_frame
 from gail.envs.vec import State, Step, VecEnv
@@ -80,8 +80,9 @@ class MujocoVecEnv(VecEnv):
         self.saves_state = True
 
         self._batch = SimulationBatch(
-            self.template, self._task, num_envs, threads=threads or min(_available_processors(), num_envs)
+            self.template, self._task, num_envs, threads=threads or min(available_processors(), num_envs)
         )
+        self._on_host = self.device.type == "cpu"
         self._generators: list[np.random.Generator] = []
         self._clock = 0
         self._start = np.zeros(num_envs, np.int64)
@@ -90,7 +91,8 @@ class MujocoVecEnv(VecEnv):
         self._never = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
 
     def _to_device(self, array: Array) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
+        tensor = torch.from_numpy(array)
+        return tensor if self._on_host else tensor.to(self.device)
 
     def reset(self, seed: int | None = None) -> Tensor:
         """Start new episodes everywhere; see :meth:`VecEnv.reset`."""
@@ -98,10 +100,9 @@ class MujocoVecEnv(VecEnv):
             self._generators = [np_random(int(seed) + index)[0] for index in range(self.num_envs)]
         elif not self._generators:
             self._generators = [np_random()[0] for _ in range(self.num_envs)]
-        now = self._batch.start(np.arange(self.num_envs), self._generators)
+        self._batch.start(range(self.num_envs), self._generators)
         self._start[:] = self._clock
-        self._tracked = self._task.track(now)
-        return self._to_device(self._task.observe(now))
+        return self._look()
 
     def step(self, actions: Tensor) -> Step:
         """Play one step; see :meth:`VecEnv.step`. ``info`` holds what Gymnasium's does, in its precision.
@@ -125,14 +126,9 @@ class MujocoVecEnv(VecEnv):
             truncated = self._start <= self._clock - self.max_episode_steps
         ended = terminated if truncated is None else truncated if terminated is None else terminated | truncated
         if ended is not None and ended.any():
-            rows = np.flatnonzero(ended)
-            first = batch.start(rows, self._generators)
-            self._start[rows] = self._clock
-            obs = next_obs.copy()
-            obs[rows] = task.observe(first)
-            if after is not None:
-                after = after.copy()  # the original is shown in info
-                after[rows] = task.track(first)
+            batch.start(np.flatnonzero(ended).tolist(), self._generators)
+            self._start[ended] = self._clock
+            after, obs = task.track(batch.fields), task.observe(batch.fields)
         self._tracked = after
         next_tensor = self._to_device(next_obs)
         return Step(
@@ -170,9 +166,34 @@ class MujocoVecEnv(VecEnv):
         if not self._generators:
             self.reset()
         self._batch.set_positions(*(value.detach().cpu().double().numpy() for value in (qpos, qvel)))
-        return self._refresh()
+        return self._look()
 
-    def _refresh(self) -> Tensor:
+    def set_physics_state_from_obs(self, obs: Tensor) -> Tensor:
+        """Put the simulations into the states that observations ``[N, D]`` show; see :meth:`set_physics_state`.
+
+        What they leave out is as in the model: the distance covered, the warm start (which moves the next state by
+        what the solver leaves, about 1e-6), velocities beyond +-10 where the environment clips them.
+
+        Returns:
+            The observations of these states.
+
+        Raises:
+            InputError: where an observation does not list positions and velocities (Reacher, Pusher,
+                InvertedDoublePendulum), or the shape is another one.
+        """
+        hidden, model = self._task.unobserved, self._batch.model
+        if hidden is None:
+            raise InputError(f"{self.env_id}: observations do not list positions and velocities")
+        expected = [self.num_envs, *(self.observation_space.shape or ())]
+        if list(obs.shape) != expected:
+            raise InputError(f"{self.env_id}: obs has shape {list(obs.shape)}, expected {expected}")
+        rows = obs.detach().cpu().double()
+        left_out = torch.from_numpy(self._task.init_qpos[:hidden]).expand(self.num_envs, -1)
+        qpos = torch.cat((left_out, rows[:, : model.nq - hidden]), dim=1)
+        return self.set_physics_state(qpos, rows[:, model.nq - hidden :][:, : model.nv])
+
+    def _look(self) -> Tensor:
+        """Observations of the simulations as they are, where the next step begins."""
         self._tracked = self._task.track(self._batch.fields)
         return self._to_device(self._task.observe(self._batch.fields))
 
@@ -207,7 +228,7 @@ class MujocoVecEnv(VecEnv):
         self._clock = 0
         self._start = -state["elapsed"].cpu().numpy()
         self._generators = [rng_from_text(text) for text in state["rng"]]
-        return self._refresh()
+        return self._look()
 
     def render(self) -> list[np.ndarray]:
         """One RGB frame ``[H, W, 3]`` (uint8) per environment, drawn by Gymnasium's class.
@@ -226,8 +247,3 @@ class MujocoVecEnv(VecEnv):
     def close(self) -> None:
         """Close the renderer, where there is one."""
         self.template.close()
-
-
-def _available_processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import deque
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -45,33 +46,25 @@ class SimulationBatch:
         self._views = [list(row.values()) for row in views]
         self._all_views = [view for row in self._views for view in row]
         ends = np.cumsum([view.size for view in self._views[0]]).tolist()
-        self._columns = {name: slice(end - views[0][name].size, end) for name, end in zip(views[0], ends, strict=True)}
         self._table = np.zeros((count, ends[-1]))
+        self.fields: Fields = {
+            name: self._table[:, end - views[0][name].size : end] for name, end in zip(views[0], ends, strict=True)
+        }
         self._flat_table = self._table.reshape(-1)
         states = [count, int(mujoco.mj_stateSize(self.model, _INTEGRATION))]
         self.shapes = {"physics": states, "fields": list(self._table.shape)}
-        self.fields = self._split(self._table)
 
-    def _split(self, table: Array) -> Fields:
-        return {name: table[:, columns] for name, columns in self._columns.items()}
+    def start(self, rows: Iterable[int], generators: Sequence[np.random.Generator]) -> None:
+        """Reset the simulations ``rows`` as the class's ``reset`` does, each with its own random generator."""
+        for row in rows:
+            self._begin(row, *self._resets.draw(generators[row]))
 
-    def _read(self, rows: Array) -> Fields:
-        for row in rows.tolist():
-            np.concatenate(self._views[row], out=self._table[row])
-        return self._split(self._table[rows])
-
-    def start(self, rows: Array, generators: list[np.random.Generator]) -> Fields:
-        """Reset the simulations ``rows`` as the class's ``reset`` does, each with its own random generator.
-
-        Returns:
-            Their fields, ``[len(rows), size]`` in new memory.
-        """
-        for row in rows.tolist():
-            data = self.datas[row]
-            mujoco.mj_resetData(self.model, data)
-            data.qpos[:], data.qvel[:] = self._resets.draw(generators[row])
-            mujoco.mj_forward(self.model, data)
-        return self._read(rows)
+    def _begin(self, row: int, qpos: Array, qvel: Array) -> None:
+        data = self.datas[row]
+        mujoco.mj_resetData(self.model, data)
+        data.qpos[:], data.qvel[:] = qpos, qvel
+        mujoco.mj_forward(self.model, data)
+        np.concatenate(self._views[row], out=self._table[row])
 
     def advance(self, actions: Array) -> None:
         """Advance every simulation by one step of the environment under ``actions`` ``[N, A]``."""
@@ -81,11 +74,8 @@ class SimulationBatch:
 
     def set_positions(self, qpos: Array, qvel: Array) -> None:
         """Put the simulations into positions ``[N, nq]`` and velocities ``[N, nv]``; all else is as after a reset."""
-        for data, position, velocity in zip(self.datas, qpos, qvel, strict=True):
-            mujoco.mj_resetData(self.model, data)
-            data.qpos[:], data.qvel[:] = position, velocity
-            mujoco.mj_forward(self.model, data)
-        np.concatenate(self._all_views, out=self._flat_table)
+        for row, (position, velocity) in enumerate(zip(qpos, qvel, strict=True)):
+            self._begin(row, position, velocity)
 
     def save(self) -> tuple[Array, Array]:
         """Integration states ``[N, S]`` and all fields ``[N, F]``, some of which lag one substep behind."""

@@ -33,6 +33,10 @@ class MujocoTask(ABC):
     probe_speed: ClassVar[float] = 3.0
     """Velocities up to which the formulas are compared with the class; must exceed where observations are clipped."""
 
+    unobserved: int | None = None
+    """The first so many positions are left out of observations, which begin with all others and all velocities; None:
+    observations list something else."""
+
     def __init__(self, env: Any) -> None:
         self.dt: float = env.dt
         self.init_qpos: Array = env.init_qpos.copy()
@@ -70,13 +74,13 @@ class _Runner(MujocoTask):
         super().__init__(env)
         self._forward_weight = env._forward_reward_weight
         self._ctrl_weight = env._ctrl_cost_weight
-        self._skip = self.skipped if env._exclude_current_positions_from_observation else 0
+        self.unobserved = self.skipped if env._exclude_current_positions_from_observation else 0
 
     def track(self, now: Fields) -> Array:
         return now["qpos"][:, 0].copy()
 
     def observe(self, now: Fields) -> Array:
-        return np.concatenate((now["qpos"][:, self._skip :], now["qvel"]), axis=1)
+        return np.concatenate((now["qpos"][:, self.unobserved :], now["qvel"]), axis=1)
 
     def _ctrl_cost(self, actions: Array) -> Array:
         return self._ctrl_weight * np.sum(np.square(actions), axis=1)
@@ -93,7 +97,7 @@ class _Walker(_Runner):
         self._z_range, self._angle_range = env._healthy_z_range, env._healthy_angle_range
 
     def observe(self, now: Fields) -> Array:
-        return np.concatenate((now["qpos"][:, self._skip :], np.clip(now["qvel"], -10, 10)), axis=1)
+        return np.concatenate((now["qpos"][:, self.unobserved :], np.clip(now["qvel"], -10, 10)), axis=1)
 
     def _is_healthy(self, now: Fields) -> Array:
         return _inside(now["qpos"][:, 1], self._z_range) & _inside(now["qpos"][:, 2], self._angle_range)
@@ -187,7 +191,7 @@ class _Ant(_Runner):
         return now["body"].copy()
 
     def observe(self, now: Fields) -> Array:
-        parts = [now["qpos"][:, self._skip :], now["qvel"]]
+        parts = [now["qpos"][:, self.unobserved :], now["qvel"]]
         if self._observes_forces:
             parts.append(np.clip(now["cfrc_ext"][:, 6:], *self._force_range))
         return np.concatenate(parts, axis=1)
@@ -222,7 +226,7 @@ class _HumanBody(MujocoTask):
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
-        self._skip = 2 if env._exclude_current_positions_from_observation else 0
+        self.unobserved = 2 if env._exclude_current_positions_from_observation else 0
         self._ctrl_weight = env._ctrl_cost_weight
         # World body and root joint carry nothing to observe: the first row of each, the first six forces.
         self._parts = [
@@ -237,7 +241,7 @@ class _HumanBody(MujocoTask):
 
     def observe(self, now: Fields) -> Array:
         parts = [now[name][:, start:] for name, start in self._parts]
-        return np.concatenate((now["qpos"][:, self._skip :], now["qvel"], *parts), axis=1)
+        return np.concatenate((now["qpos"][:, self.unobserved :], now["qvel"], *parts), axis=1)
 
     def _ctrl_cost(self, now: Fields) -> Array:
         return self._ctrl_weight * np.sum(np.square(now["ctrl"]), axis=1)
@@ -359,6 +363,8 @@ class _Pusher(MujocoTask):
 
 class _InvertedPendulum(MujocoTask):
     """InvertedPendulum-v5."""
+
+    unobserved = 0
 
     def observe(self, now: Fields) -> Array:
         return np.concatenate((now["qpos"], now["qvel"]), axis=1)

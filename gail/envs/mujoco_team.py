@@ -7,6 +7,7 @@ runs there (torch, mostly).
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import deque
@@ -15,6 +16,11 @@ from itertools import repeat
 from typing import Any
 
 import mujoco
+
+
+def available_processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class StepTeam:

@@ -55,7 +55,8 @@ def make_task(env_id: str, make_env: Callable[[], Any], task_class: type[MujocoT
 def _difference(truth: Any, batch: SimulationBatch, task: MujocoTask) -> str | None:
     """The first thing that differs, in words, or None."""
     generators = [np_random(seed)[0] for seed in range(PROBES)]
-    first = task.observe(batch.start(np.arange(PROBES), generators))
+    batch.start(range(PROBES), generators)
+    first = task.observe(batch.fields)
     for seed in range(PROBES):
         obs, _ = truth.reset(seed=seed)
         if not _same(first[seed], obs):

@@ -236,6 +236,33 @@ def test_physics_state_is_set_as_gymnasium_sets_it_and_forgets_the_past():
         env.set_physics_state(qpos, qvel[:, :5])
 
 
+LISTED = [env_id for env_id in MUJOCO_IDS if env_id not in ("Reacher-v5", "Pusher-v5", "InvertedDoublePendulum-v5")]
+
+
+@pytest.mark.parametrize("env_id", LISTED)
+def test_a_step_from_a_state_that_an_observation_shows_leads_to_the_recorded_successor(env_id):
+    env = make_vec(env_id, 3, backend="mujoco")
+    env.reset(2)
+    actions = 0.3 * random_actions(env, 12)  # gentle: beyond 10 Walker2d observes its velocities clipped
+    *_, before, recorded = play(env, actions)
+    shown = env.set_physics_state_from_obs(before.obs)
+    positions = env._batch.model.nq + env._batch.model.nv - env._task.unobserved
+    assert shown[:, :positions].equal(before.obs[:, :positions])
+    again = env.step(actions[-1])
+    error = (again.next_obs - recorded.next_obs)[:, :positions].abs().max()
+    assert error < 1e-5
+
+
+def test_an_observation_without_positions_shows_no_state():
+    for env_id in set(MUJOCO_IDS) - set(LISTED):
+        env = make_vec(env_id, 1, backend="mujoco")
+        with pytest.raises(InputError, match=f"{env_id}: observations do not list"):
+            env.set_physics_state_from_obs(env.reset(0))
+    env = make_vec("Hopper-v5", 2, backend="mujoco")
+    with pytest.raises(InputError, match=r"obs has shape \[1, 11\], expected \[2, 11\]"):
+        env.set_physics_state_from_obs(env.reset(0)[:1])
+
+
 @pytest.mark.parametrize("actions", [0, 7])
 def test_frames_are_those_of_the_single_environment(actions):
     ours = make_vec("Hopper-v5", 2, backend="mujoco", render_mode="rgb_array")

@@ -21,11 +21,11 @@ TAIL_LINES = 8
 def ensure_peer(name: str, root: Path) -> Path:
     """The Python of the peer environment `root/name`, built first unless it is there with these very pins.
 
-    torch is installed before the rest, from whatever pip is configured to find; on Linux the public index
-    serves the CUDA build (gigabytes), so point pip at a CPU build where that matters.
+    torch, where it is among them, is installed before the rest, from whatever pip is configured to find; on Linux
+    the public index serves the CUDA build (gigabytes), so point pip at a CPU build where that matters.
 
     Args:
-        name: the stem of a requirements file beside this module: `sb3` or `imitation`.
+        name: the stem of a requirements file beside this module: `sb3`, `imitation` or `envpool`.
         root: the folder that holds the peer environments; it is created.
 
     Returns:
@@ -49,10 +49,10 @@ def ensure_peer(name: str, root: Path) -> Path:
     if venv.exists() and any(venv.iterdir()) and not (venv / "pyvenv.cfg").exists():
         raise InputError(f"{venv}: found other files, expected a virtual environment or nothing")
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    torch = next(line for line in requirements.read_text().splitlines() if line.startswith("torch=="))
+    torch = [line for line in requirements.read_text().splitlines() if line.startswith("torch==")]
     steps = {
         "virtual environment": [_base_python(), "-m", "venv", "--clear", str(venv)],
-        torch: [*pip, "--constraint", str(requirements), torch],
+        **{line: [*pip, "--constraint", str(requirements), line] for line in torch},
         f"the pins of {requirements.name}": [*pip, "--requirement", str(requirements)],
     }
     for number, (what, command) in enumerate(steps.items(), start=1):
