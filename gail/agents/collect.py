@@ -14,6 +14,7 @@ from gail.core.random import make_generator
 from gail.demos.frames import keep_once
 from gail.demos.types import Demonstrations, Trajectory
 from gail.envs import EnvLike, VecEnv, env_text, open_vec, resolve_env
+from gail.envs.agent_group import GroupVecEnv
 from gail.envs.spaces import is_image
 
 _WIDTH = 25
@@ -34,7 +35,7 @@ def collect_demos(
     source: str = "",
     progress: bool = False,
 ) -> Demonstrations:
-    """Play ``episodes`` episodes and record them.
+    """Play ``episodes`` episodes and record them; of several agents, one trajectory per life of each.
 
     Args:
         policy: who plays.
@@ -52,12 +53,12 @@ def collect_demos(
     env_id, kwargs = resolve_env(env_id, env_kwargs)
     trajectories: list[Trajectory] = []
     name = env_text(env_id)
-    width = env_id.num_envs if isinstance(env_id, VecEnv) else _width(env_id, kwargs)
+    width = env_id.num_envs // env_id.rows_per_env if isinstance(env_id, VecEnv) else _width(env_id, kwargs)
     with ProgressBar(f"recording {name}", episodes, unit="episodes", enabled=progress) as bar:
         for first in range(0, episodes, width):
             count = min(width, episodes - first)
             trajectories += _play(policy, env_id, count, kwargs, deterministic, seed + first)
-            bar.update(len(trajectories))
+            bar.update(first + count)
     return Demonstrations(tuple(trajectories), env_id=name, env_kwargs=kwargs, source=source)
 
 
@@ -74,49 +75,66 @@ def _play(
         check_spaces(policy, env)
         generator = make_generator(seed, "collection", env.device)
         obs, state = env.reset(seed), policy.initial_state(env.num_envs)
-        tapes = [_Tape(first) for first in obs.cpu().numpy()[:count]]
+        agents = [str(agent) for agent in env.agents] if isinstance(env, GroupVecEnv) else [None]
+        width = env.rows_per_env
+        tapes = [_Tape(seed + i // width, agents[i % width]) for i in range(count * width)]
         steps = 0
-        while any(tape.trajectory is None for tape in tapes):
+        while not all(tape.episode_over for tape in tapes):
             if steps >= MAX_EPISODE_STEPS:
                 raise no_end(env)
+            seen = obs.cpu().numpy()
             output = policy.act(obs, state, deterministic=deterministic, generator=generator)
             step = env.step(output.action)
             obs, state, steps = step.obs, output.state, steps + 1
             columns = (output.action, step.next_obs, step.reward, step.terminated, step.truncated)
             rows = [column.cpu().numpy() for column in columns]
+            valid = step.valid.cpu().numpy()
+            over = step.info.get("episode_over", step.terminated | step.truncated).cpu().numpy()
             for i, tape in enumerate(tapes):
-                if tape.trajectory is None:
-                    tape.add(*(column[i] for column in rows), seed=seed + i)
-    return [tape.trajectory for tape in tapes if tape.trajectory is not None]
+                if not tape.episode_over:
+                    if valid[i]:
+                        tape.add(seen[i], *(column[i] for column in rows))
+                    tape.episode_over = bool(over[i])
+    return [trajectory for tape in tapes for trajectory in tape.trajectories]
 
 
 class _Tape:
-    """One episode while it is recorded; stacked frames are kept once when it has ended."""
+    """One row's episode while it is recorded: one trajectory, or one per life of an agent.
 
-    def __init__(self, first: np.ndarray) -> None:
-        self.observations, self.actions, self.rewards = [first.copy()], list[np.ndarray](), list[np.ndarray]()
-        self.trajectory: Trajectory | None = None
+    Stacked frames are kept once when a trajectory has ended.
+    """
+
+    def __init__(self, seed: int, agent: str | None) -> None:
+        self.seed, self.agent = seed, agent
+        self.observations, self.actions, self.rewards = (list[np.ndarray]() for _ in range(3))
+        self.trajectories: list[Trajectory] = []
+        self.episode_over = False
 
     def add(
         self,
+        obs: np.ndarray,
         action: np.ndarray,
         successor: np.ndarray,
         reward: np.ndarray,
         terminated: np.ndarray,
         truncated: np.ndarray,
-        *,
-        seed: int,
     ) -> None:
+        if not self.observations:
+            self.observations.append(obs.copy())
         self.observations.append(successor.copy())
         self.actions.append(action.copy())
         self.rewards.append(reward.copy())
         if terminated or truncated:
-            self.trajectory = Trajectory(
-                observations=keep_once(np.stack(self.observations)),
-                actions=np.stack(self.actions),
-                rewards=np.stack(self.rewards),
-                terminated=bool(terminated),
-                truncated=bool(truncated and not terminated),
-                seed=seed,
+            self.trajectories.append(
+                Trajectory(
+                    observations=keep_once(np.stack(self.observations)),
+                    actions=np.stack(self.actions),
+                    rewards=np.stack(self.rewards),
+                    terminated=bool(terminated),
+                    truncated=bool(truncated and not terminated),
+                    seed=self.seed,
+                    agent=self.agent,
+                )
             )
-            self.observations.clear()
+            for rows in (self.observations, self.actions, self.rewards):
+                rows.clear()

@@ -82,6 +82,12 @@ _RECIPES: dict[str, ExpertConfig] = {
     ),
 }
 
+# Short episodes with dense rewards and many agents.
+MPE_PPO = PPOConfig(
+    horizon=50, learning_rate=1e-3, gamma=0.9, gae_lambda=0.9, epochs=8, minibatch_size=480, activation="relu"
+)
+_MPE = ExpertConfig(steps=400_000, num_envs=32, ppo=MPE_PPO)
+
 _ATARI = ExpertConfig(
     steps=3_000_000,
     num_envs=8,
@@ -127,7 +133,9 @@ _DQN_ATARI = ExpertConfig(
 
 
 def expert_recipe(env_id: str, algo: str = "ppo") -> ExpertConfig:
-    """The settings of a learner for an environment; those without their own share a default (Atari: one for all)."""
+    """The settings of a learner for an environment; those without their own share a default (Atari, MPE: one each)."""
+    if env_id.startswith("mpe2.") and algo == "ppo":
+        return _MPE
     own, atari, default = (_DQN_RECIPES, _DQN_ATARI, _DQN) if algo == "dqn" else (_RECIPES, _ATARI, ExpertConfig())
     return own.get(env_id, atari if env_id.startswith("ALE/") else default)
 

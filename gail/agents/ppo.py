@@ -147,9 +147,12 @@ class PPO:
         policy: on its device.
         config: hyperparameters.
         generator: shuffles the rows; on the policy's device.
+        name: of the player.
     """
 
-    def __init__(self, policy: ActorCritic, config: PPOConfig, generator: torch.Generator) -> None:
+    def __init__(
+        self, policy: ActorCritic, config: PPOConfig, generator: torch.Generator, *, name: str = "policy"
+    ) -> None:
         self.policy, self.config, self.generator = policy, config, generator
         self.scale = ValueScale(policy)
         # Of the surrogate (maximized), the value error and the entropy bonus.
@@ -157,7 +160,7 @@ class PPO:
             [-1.0, config.value_coef, -config.entropy_coef], device=next(policy.parameters()).device
         )
         self.player = Player(
-            "policy",
+            name,
             policy,
             self.loss,
             learning_rate=config.learning_rate,
@@ -230,7 +233,7 @@ class PPO:
             columns = [getattr(batch, field.name)[order].split(config.minibatch_size) for field in fields(batch)]
             for parts in zip(*columns, strict=True):
                 minibatch = PPOBatch(*parts)
-                yield Turn("policy", minibatch, minibatch.weight.sum())
+                yield Turn(self.player.name, minibatch, minibatch.weight.sum())
         # Only now: within a round the policy that is trained must be the one that acted.
         policy.update_normalizer(rollout.obs.flatten(0, 1), weight.flatten())
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gail.agents.policy import Policy
+from gail.agents.policy import Policy, PolicyOutput
 from gail.demos.types import Transitions
-from gail.envs.vec import VecEnv
+from gail.envs.vec import Step, VecEnv
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ class EpisodeStats:
             self.running_length[i] = 0
         return lengths
 
+    def forget(self, rows: np.ndarray) -> None:
+        """Drop what was summed of the running episodes of ``rows`` ``[N]`` (bool)."""
+        self.running_return[rows] = 0.0
+        self.running_length[rows] = 0
+
     def metrics(self) -> dict[str, float]:
         """``return_mean`` and ``length_mean`` of the window (absent before the first end), ``episodes``, losses."""
         result: dict[str, float] = {"episodes": float(self.episodes)}
@@ -107,6 +112,41 @@ class EpisodeStats:
         self.lost = int(state["lost"])
 
 
+class Record:
+    """A rollout in the making, step by step."""
+
+    def __init__(self) -> None:
+        self.observed: list[Tensor] = []
+        self.outputs: list[PolicyOutput] = []
+        self.steps: list[Step] = []
+
+    def add(self, obs: Tensor, output: PolicyOutput, step: Step) -> None:
+        """One step: what was acted on, what the policy chose, what came of it."""
+        self.observed.append(obs)
+        self.outputs.append(output)
+        self.steps.append(step)
+
+    def rollout(self, stats: EpisodeStats) -> Rollout:
+        """All steps, also counted in ``stats``."""
+        rewards, terminated, truncated, valid, next_obs = (
+            torch.stack([getattr(step, name) for step in self.steps])
+            for name in ("reward", "terminated", "truncated", "valid", "next_obs")
+        )
+        host = [t.cpu().numpy() for t in (rewards, terminated | truncated, valid)]
+        lengths = [stats.add(*rows) for rows in zip(*host, strict=True)]
+        return Rollout(
+            obs=torch.stack(self.observed),
+            samples=torch.stack([output.sample for output in self.outputs]),
+            actions=torch.stack([output.action for output in self.outputs]),
+            next_obs=next_obs,
+            rewards=rewards,
+            terminated=terminated,
+            truncated=truncated,
+            valid=valid,
+            finished_lengths=torch.from_numpy(np.stack(lengths)).to(rewards.device),
+        )
+
+
 class Collector:
     """Plays a policy in a batch of environments, T steps at a time, and never resets in between."""
 
@@ -124,35 +164,13 @@ class Collector:
     @torch.no_grad()
     def collect(self, policy: Policy) -> Rollout:
         """Play ``horizon`` steps with sampled actions."""
-        steps, samples, actions, observed = [], [], [], []
+        record = Record()
         for _ in range(self.horizon):
             output = policy.act(self.obs, generator=self.generator)
             step = self.env.step(output.action)
-            observed.append(self.obs)
-            samples.append(output.sample)
-            actions.append(output.action)
-            steps.append(step)
+            record.add(self.obs, output, step)
             self.obs = step.obs
-        terminated = torch.stack([s.terminated for s in steps])
-        truncated = torch.stack([s.truncated for s in steps])
-        valid = torch.stack([s.valid for s in steps])
-        rewards = torch.stack([s.reward for s in steps])
-        return Rollout(
-            obs=torch.stack(observed),
-            samples=torch.stack(samples),
-            actions=torch.stack(actions),
-            next_obs=torch.stack([s.next_obs for s in steps]),
-            rewards=rewards,
-            terminated=terminated,
-            truncated=truncated,
-            valid=valid,
-            finished_lengths=self._count(rewards, terminated | truncated, valid),
-        )
-
-    def _count(self, rewards: Tensor, ended: Tensor, valid: Tensor) -> Tensor:
-        host = [t.cpu().numpy() for t in (rewards, ended, valid)]
-        lengths = [self.stats.add(*rows) for rows in zip(*host, strict=True)]
-        return torch.from_numpy(np.stack(lengths)).to(rewards.device)
+        return record.rollout(self.stats)
 
     def state_dict(self) -> dict[str, Any]:
         """Environments, running statistics, the generator of the samples, and whether a resume was inexact."""
@@ -170,7 +188,6 @@ class Collector:
         self.stats.load_state_dict(state["stats"])
         # Where a new episode runs now, what had been summed belongs to one that no longer exists.
         anew = ~self.env.restored()
-        self.stats.running_return[anew] = 0.0
-        self.stats.running_length[anew] = 0
+        self.stats.forget(anew)
         self._episodes_lost = bool(state.get("episodes_lost", False) or anew.any())
         self.generator.set_state(state["generator"])

@@ -12,10 +12,12 @@ import tyro
 
 from gail.agents.entrants import RANDOM, Entrant, find_entrants
 from gail.agents.evaluate import EVALUATION_SEED
+from gail.agents.group_expert import evaluate_group_run
+from gail.agents.groups import group_files
 from gail.agents.protocols import PROTOCOLS
 from gail.agents.scoring import evaluate_runs
 from gail.agents.suite import evaluate_suite, match_games, suite_games
-from gail.cli.options import Common, parse, parse_kwargs, print_json, print_protocol, show
+from gail.cli.options import Common, parse, parse_kwargs, print_json, print_protocol, show, show_groups
 from gail.core.errors import InputError
 from gail.report import policy_video, suite_report
 
@@ -60,7 +62,10 @@ def run(argv: list[str]) -> int:
         raise InputError("gail evaluate: expected runs or policy files, or --policy random, and not both")
     if arguments.video is not None and arguments.policy is not None:
         raise InputError("--video: shows trained policies, found --policy random")
-    result = _one_environment(arguments) if arguments.suite is None else _suite(arguments)
+    if any(group_files(source) for source in arguments.sources):
+        result = _groups(arguments)
+    else:
+        result = _one_environment(arguments) if arguments.suite is None else _suite(arguments)
     if arguments.common.json:
         print_json(result)
     return 0
@@ -68,6 +73,24 @@ def run(argv: list[str]) -> int:
 
 def _entrants(arguments: Arguments) -> list[Entrant]:
     return [RANDOM] if arguments.policy else find_entrants(arguments.sources)
+
+
+def _groups(arguments: Arguments) -> dict[str, Any]:
+    """A run with one policy per group of agents, in the environment that it was trained in."""
+    if len(arguments.sources) > 1:
+        raise InputError(f"{arguments.sources[1]}: a run with one policy per group of agents is evaluated alone")
+    for name in ("env", "env_kwargs", "protocol", "suite", "video"):
+        if getattr(arguments, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')}: not for a run with one policy per group of agents")
+    result = evaluate_group_run(
+        arguments.sources[0],
+        episodes=50 if arguments.episodes is None else arguments.episodes,
+        deterministic=not arguments.stochastic,
+        seed=arguments.seed,
+        device=arguments.device,
+    )
+    show_groups(result["groups"])
+    return result
 
 
 def _one_environment(arguments: Arguments) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from gail.agents.expert import ExpertConfig, expert_recipe, train_expert
+from gail.agents.group_expert import train_group_experts
 from gail.cli.options import (
     Common,
     default_out,
@@ -19,9 +20,11 @@ from gail.cli.options import (
     print_protocol,
     settings_from_file,
     show,
+    show_groups,
 )
 from gail.core.errors import InputError
 from gail.envs import make_vec, resolve_env
+from gail.envs.multi_agent import group_names
 from gail.envs.worker_options import WorkerOptions
 
 
@@ -50,12 +53,19 @@ class Arguments:
 def run(argv: list[str]) -> int:
     """Train, print the table, return the exit status."""
     default = None
+    groups: tuple[str, ...] = ()
     if not any(word in ("-h", "--help") for word in argv):
         if not argv or argv[0].startswith("-"):
             raise InputError("the environment comes first: gail expert ENV")
-        probe = make_vec(argv[0], 1, **(parse_kwargs(flag_value(argv, "--env-kwargs")) or {}))
-        probe.close()
-        settings = expert_recipe(probe.env_id, flag_value(argv, "--algo") or "ppo")
+        algo = flag_value(argv, "--algo") or "ppo"
+        kwargs = parse_kwargs(flag_value(argv, "--env-kwargs")) or {}
+        groups = group_names(argv[0], kwargs)
+        if groups:
+            settings = expert_recipe(argv[0], algo)
+        else:
+            probe = make_vec(argv[0], 1, **kwargs)
+            probe.close()
+            settings = expert_recipe(probe.env_id, algo)
         file = flag_value(argv, "--config")
         if file is not None:
             settings = settings_from_file(settings, file)
@@ -67,16 +77,18 @@ def run(argv: list[str]) -> int:
         raise InputError("--resume: needs --out, the run directory to go on with")
     out = arguments.out or default_out("expert", arguments.env, arguments.settings.algo)
     print_protocol(*resolve_env(arguments.env, parse_kwargs(arguments.env_kwargs)))
-    result = train_expert(
-        arguments.env,
-        config=arguments.settings,
-        seed=arguments.seed,
-        env_kwargs=parse_kwargs(arguments.env_kwargs),
-        out=out,
-        resume=arguments.resume,
-        workers=arguments.workers,
+    common: dict[str, Any] = {
+        "config": arguments.settings,
+        "seed": arguments.seed,
+        "env_kwargs": parse_kwargs(arguments.env_kwargs),
+        "out": out,
+        "resume": arguments.resume,
+    }
+    summary = (
+        train_group_experts(arguments.env, **common).summary
+        if len(groups) > 1
+        else train_expert(arguments.env, **common, workers=arguments.workers).summary
     )
-    summary = result.summary
     row = {
         "return": summary["return_mean"],
         "95%_interval": summary["return_interval"],
@@ -85,7 +97,13 @@ def run(argv: list[str]) -> int:
         "seconds": summary["wall_seconds"],
         "steps/s": summary["steps_per_second"],
     }
+    by_group = summary.get("groups", {})
+    if by_group:
+        # A mean over groups that want different things would say nothing.
+        row = {name: row[name] for name in ("steps", "seconds", "steps/s")}
     show([row], title=f"{arguments.env}: expert by {arguments.settings.algo}, deterministic evaluation")
+    if by_group:
+        show_groups(by_group)
     print(f"run directory: {out}")
     if arguments.common.json:
         print_json({**summary, "out": str(out)})

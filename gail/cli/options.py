@@ -111,6 +111,22 @@ def show(rows: list[dict[str, Any]], *, title: str = "") -> None:
     print_wide(table)
 
 
+def show_groups(groups: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the scores of groups of agents, each played by a policy of its own."""
+    rows = [
+        {
+            "group": name,
+            "agents'_episodes": scores["episodes"],
+            "return": scores["return_mean"],
+            "95%_interval": scores["return_interval"],
+            "against_random": scores["against_random"],
+            "all_random": scores["random_return"],
+        }
+        for name, scores in groups.items()
+    ]
+    show(rows, title="by group: all trained; trained against random others; all random")
+
+
 def print_wide(renderable: RenderableType) -> None:
     """Print a rich table (or anything else that rich draws) as wide as the terminal."""
     console = Console()

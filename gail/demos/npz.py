@@ -10,6 +10,7 @@
 ``env_id``          text; absent where not known
 ``env_kwargs``      a JSON object as text
 ``seeds``           optional ``[E]`` integers, -1 for unknown
+``agents``          optional ``[E]`` texts: whose trajectory it is, empty for unknown
 ``source``          optional text
 ``kind``            optional text: ``episodes`` or ``transitions`` (then every T_i is 1)
 ``generator``       JSON object as text, present exactly when the data is synthetic
@@ -45,7 +46,8 @@ FORMAT = "npz"
 UNKNOWN = -1
 _DEEPEST = 64
 _OPTIONAL = (
-    "rewards", "terminated", "truncated", "env_id", "env_kwargs", "seeds", "source", "kind", "generator", "stack",
+    "rewards", "terminated", "truncated", "env_id", "env_kwargs", "seeds", "agents", "source", "kind", "generator",
+    "stack",
 )  # fmt: skip
 
 
@@ -85,6 +87,7 @@ def read_flat_npz(path: Path, options: ReadOptions) -> Demonstrations:
         _read_flags(path, "terminated", data.get("terminated"), episodes),
         _read_flags(path, "truncated", data.get("truncated"), episodes),
         _read_seeds(path, data.get("seeds"), episodes),
+        _read_agents(path, data.get("agents"), episodes),
     )
     trajectories, dropped = assemble(path, recorded, has_last_successor=True, action_shift=options.action_shift)
     return Demonstrations(
@@ -162,6 +165,8 @@ def _all_but_observations(demos: Demonstrations, path: Path) -> dict[str, np.nda
         arrays["rewards"] = np.concatenate(rewards)
     if any(t.seed is not None for t in trajectories):
         arrays["seeds"] = np.asarray([UNKNOWN if t.seed is None else t.seed for t in trajectories], dtype=np.int64)
+    if any(t.agent is not None for t in trajectories):
+        arrays["agents"] = np.asarray([t.agent or "" for t in trajectories])
     if demos.env_id is not None:
         arrays["env_id"] = np.asarray(demos.env_id)
     if demos.generator is not None:
@@ -202,6 +207,15 @@ def _read_seeds(path: Path, value: np.ndarray | None, episodes: int) -> list[int
     if value.dtype.kind not in "iu":
         raise DemosError(f"{path}: field 'seeds': expected integers, found {value.dtype}")
     return [None if seed < 0 else int(seed) for seed in value.tolist()]
+
+
+def _read_agents(path: Path, value: np.ndarray | None, episodes: int) -> list[str | None]:
+    if value is None:
+        return [None] * episodes
+    require_vector(path, "agents", value, episodes, "one per episode")
+    if value.dtype.kind != "U":
+        raise DemosError(f"{path}: field 'agents': expected texts, found {value.dtype}")
+    return [str(agent) or None for agent in value]
 
 
 def _write_flags(flags: list[bool | None]) -> np.ndarray:

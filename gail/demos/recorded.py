@@ -49,6 +49,8 @@ class RecordedEpisode:
     """As in :class:`Trajectory`."""
     seed: int | None = None
     """As in :class:`Trajectory`."""
+    agent: str | None = None
+    """As in :class:`Trajectory`."""
 
 
 def assemble(
@@ -95,6 +97,7 @@ def assemble(
                 episode.terminated if complete else None,
                 (episode.truncated and not episode.terminated) if complete else None,
                 episode.seed,
+                episode.agent,
             )
         )
     if not trajectories:

@@ -28,6 +28,8 @@ class Trajectory:
     """Whether the last step was cut by a time limit; None where the file does not say."""
     seed: int | None = None
     """The seed that the episode was reset with, where known."""
+    agent: str | None = None
+    """Whose trajectory it is, where the environment has several agents."""
 
     def __post_init__(self) -> None:
         length = len(self.actions)

@@ -94,6 +94,10 @@ class GroupVecEnv(VecEnv):
         self.saves_state = self.multi.saves_state
         return observations
 
+    def restored(self) -> NDArray[np.bool_]:
+        """``[N]`` bool; see :meth:`VecEnv.restored`."""
+        return np.repeat(self.multi.restored, self.rows_per_env)
+
     def render(self) -> list[np.ndarray]:
         """One RGB frame per row: that of its copy."""
         return [frame for frame in self.multi.render() for _ in self.agents]

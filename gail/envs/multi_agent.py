@@ -27,6 +27,7 @@ from gail.core.errors import InputError
 from gail.core.random import derive_seed
 from gail.envs.agent_group import AgentRows, GroupVecEnv
 from gail.envs.chunk import element_layout
+from gail.envs.ids import is_module_path
 from gail.envs.pettingzoo import ParallelGame, find_maker
 from gail.envs.vec import State, Step
 
@@ -46,6 +47,7 @@ def episode_seed(seed: int, episode: int) -> int:
 class MultiAgentEnv:
     """Copies of one PettingZoo environment, stepped together in this process.
 
+    :attr:`restored` ``[copies]`` (bool) says which went on in their saved episodes at the last :meth:`load_state_dict`.
     :attr:`groups` has one :class:`GroupVecEnv` per group, by name; they describe the rows (:attr:`rows` holds them).
     Step all groups at once with :meth:`step`, or play a single group through its ``GroupVecEnv``.
     """
@@ -81,6 +83,7 @@ class MultiAgentEnv:
         self.device = torch.device(device)
         self.max_episode_steps = max_episode_steps
         self.saves_state = True
+        self.restored = np.ones(num_envs, np.bool_)
         self._games = [ParallelGame(name, lambda: maker(**env_kwargs)) for _ in range(num_envs)]
         self.rows = self._group()
         # Where each agent's rows are: agent -> (group's arrays, row in copy 0, rows per copy).
@@ -261,7 +264,8 @@ class MultiAgentEnv:
         recorded = {name: _split_actions(state["groups"][name]) for name in self.rows}
         for copy in range(self.copies):
             self._start_episode(copy)
-            if not self._replay(copy, recorded, state):
+            self.restored[copy] = self._replay(copy, recorded, state)
+            if not self.restored[copy]:
                 self.saves_state = False
                 self._start_episode(copy)
                 for name, rows in self.rows.items():
@@ -305,6 +309,19 @@ def _split_actions(saved: Mapping[str, Any]) -> list[NDArray[Any]]:
     return list(np.split(saved["actions"].cpu().numpy(), np.cumsum(lengths)[:-1]))
 
 
+def group_names(env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+    """The groups of agents with equal spaces; none where ``env_id`` is not a PettingZoo module.
+
+    Raises:
+        InputError: see :class:`MultiAgentEnv`.
+    """
+    if not is_module_path(env_id):
+        return ()
+    env = make_multi_agent(env_id, 1, **env_kwargs)
+    env.close()
+    return tuple(env.groups)
+
+
 def make_multi_agent(
     source: Source, num_envs: int, device: torch.device | str = "cpu", **env_kwargs: Any
 ) -> MultiAgentEnv:
@@ -331,6 +348,6 @@ def make_shared(source: Source, num_envs: int, device: torch.device | str = "cpu
         found = "; ".join(f"{name} ({', '.join(map(str, env.agents))})" for name, env in multi.groups.items())
         raise InputError(
             f"{multi.env_id}: agents have unlike spaces: {found}; one policy cannot play them all (gail expert trains "
-            "one per group; in Python: make_multi_agent)"
+            "one per group; in Python: train_group_experts)"
         )
     return next(iter(multi.groups.values()))

@@ -12,6 +12,7 @@ from typing import Literal
 import gymnasium as gym
 
 from gail.agents.bc import BCConfig
+from gail.agents.expert import MPE_PPO
 from gail.agents.ppo import PPOConfig
 from gail.core.errors import InputError
 from gail.imitation.gail import DiscriminatorConfig, GAILConfig
@@ -90,6 +91,8 @@ _PENDULUM = GAILConfig(
     discriminator=DiscriminatorConfig(learning_rate=1e-3, updates_per_round=16),
 )
 
+_MPE = GAILConfig(ppo=MPE_PPO, discriminator=DiscriminatorConfig(learning_rate=5e-4, updates_per_round=8))
+
 _RECIPES: dict[str, ImitationConfig] = {
     "CartPole-v1": ImitationConfig(steps=196_608, num_envs=128, gail=_CARTPOLE),
     # Episodes there always last 500 steps, so the same number of steps holds far fewer starts.
@@ -104,6 +107,8 @@ def recipe(env_id: str, action_space: gym.Space | None = None) -> ImitationConfi
     """The settings for an environment: its own recipe, else that of its kind of action space."""
     if env_id in _RECIPES:
         return _RECIPES[env_id]
+    if env_id.startswith("mpe2."):
+        return ImitationConfig(gail=_MPE, steps=400_000, num_envs=32)
     if isinstance(action_space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
         return ImitationConfig(gail=_DISCRETE, num_envs=32)
     return ImitationConfig(gail=_CONTROL)
