@@ -9,9 +9,9 @@ from scripted_agents import Scripted
 
 from gail.core.errors import InputError
 from gail.envs import check_vec_env, make_vec
+from gail.envs.ids import require_registered
 from gail.envs.multi_agent import episode_seed, make_multi_agent, make_shared
 from gail.envs.pettingzoo_family import PETTINGZOO
-from gail.envs.resolve import require_registered
 
 A0, A1, A2 = 0, 1, 2
 
