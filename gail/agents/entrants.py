@@ -12,6 +12,7 @@ import torch
 
 from gail.agents.find_policy import is_own_code, own_policy
 from gail.agents.policy import Policy, load_policy
+from gail.agents.sb3_zip import SB3Options
 from gail.core.errors import InputError
 from gail.envs import EnvLike
 
@@ -29,9 +30,13 @@ class Entrant:
     path: Path | None = None
     """The policy's file; None: it has none."""
     env_id: str | None = None
-    """What it was trained in; None: it plays anything."""
+    """What it was trained in; None: it plays anything, or does not say."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """The keywords of its training's environment."""
+    sb3: SB3Options | None = None
+    """What a zip of Stable-Baselines3 does not say."""
+    note: str = ""
+    """What was assumed about such a zip."""
     code: str | None = None
     """The name of a user's own policy, ``FILE.py:NAME`` or ``MODULE:NAME``; without it and ``path``: random play."""
 
@@ -39,40 +44,41 @@ class Entrant:
         """The policy on ``device``, made for ``env`` where it is a user's own; None for random play."""
         if self.code is not None:
             return own_policy(self.code, env, env_kwargs, device)
-        return None if self.path is None else load_policy(self.path, device).policy
+        return None if self.path is None else load_policy(self.path, device, sb3=self.sb3).policy
 
 
 RANDOM: Final = Entrant("random", "random")
 """Uniform random play."""
 
 
-def find_entrants(paths: Sequence[Path]) -> list[Entrant]:
-    """The policies in ``paths``, in the order given: policy files, runs, runs of several seeds, folders of runs, code.
+def find_entrants(paths: Sequence[Path], sb3: SB3Options | None = None) -> list[Entrant]:
+    """The policies in ``paths``, in the order given: policy files, runs, runs of several seeds, folders of runs,
+    code, and zips of Stable-Baselines3 with what ``sb3`` says of them.
 
     Raises:
         InputError: where a path holds no policy, a file is damaged, or two of them are the same policy.
     """
     entrants: dict[str, Entrant] = {}
     for source in (file for path in paths for file in ([path] if is_own_code(path) else _policy_files(path))):
-        entrant = read_entrant(source)
+        entrant = read_entrant(source, sb3)
         if entrant.key in entrants:
             raise InputError(f"{entrant.name}: the same policy as {entrants[entrant.key].name}; it would count twice")
         entrants[entrant.key] = entrant
     return list(entrants.values())
 
 
-def read_entrant(path: Path) -> Entrant:
-    """The policy of a policy file, of a run of one seed, or of a user's own code.
+def read_entrant(path: Path, sb3: SB3Options | None = None) -> Entrant:
+    """The policy of a policy file, of a run of one seed, of a zip of Stable-Baselines3, or of a user's own code.
 
     Raises:
         InputError: where there is none, or the file is damaged.
     """
     if is_own_code(path):
         return Entrant(str(path), hashlib.sha256(str(path).encode()).hexdigest()[:16], code=str(path))
-    loaded = load_policy(path)
+    loaded = load_policy(path, sb3=sb3)
     file = path / _FILE if path.is_dir() else path
     name = str(file.parent if file.name == _FILE else file)
-    return Entrant(name, _digest(file), file, loaded.env_id, loaded.env_kwargs)
+    return Entrant(name, _digest(file), file, loaded.env_id or None, loaded.env_kwargs, sb3, loaded.note)
 
 
 def _policy_files(path: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 
 from gail.agents.policy import Policy, RandomPolicy
 from gail.core.errors import InputError
@@ -53,12 +54,15 @@ def no_end(env: VecEnv) -> InputError:
 def check_spaces(policy: Policy, env: VecEnv) -> None:
     """Refuse a policy whose spaces are not the environment's.
 
+    Bounds of observations may differ: versions of one environment state them differently, and no network reads them.
+
     Raises:
         InputError: naming both.
     """
     for name in ("observation_space", "action_space"):
         ours, theirs = getattr(policy, name), getattr(env, name)
-        if not spaces_equal(ours, theirs):
+        same_layout = type(ours) is type(theirs) is Box and (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+        if not (spaces_equal(ours, theirs) or (same_layout and name == "observation_space")):
             raise InputError(f"{env.env_id}: the policy's {name} is {ours}, the environment's is {theirs}")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,6 +17,7 @@ from gail.agents.ppo import PPO, PPOConfig
 from gail.agents.q_policy import QPolicy
 from gail.agents.rollout import Collector
 from gail.agents.summary import run_summary
+from gail.core.config import parse_json_object
 from gail.core.device import resolve_device, use_threads
 from gail.core.engine import Turn, train
 from gail.core.errors import InputError
@@ -27,7 +29,12 @@ from gail.envs.gym_async import check_restarts
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
 
-ALGORITHMS = ("ppo", "dqn")
+if TYPE_CHECKING:
+    from gail.agents.sb3_train import SB3Training
+
+SB3_ALGORITHMS = ("sb3:A2C", "sb3:DDPG", "sb3:DQN", "sb3:PPO", "sb3:SAC", "sb3:TD3")
+"""Those of Stable-Baselines3."""
+ALGORITHMS = ("ppo", "dqn", *SB3_ALGORITHMS)
 """The learners."""
 
 
@@ -36,7 +43,7 @@ class ExpertConfig:
     """What `gail expert` does."""
 
     algo: str = "ppo"
-    """The learner: ppo, or dqn (discrete actions)."""
+    """The learner: ppo, dqn (discrete actions), or one of Stable-Baselines3: sb3:PPO, A2C, DQN, SAC, TD3, DDPG."""
     steps: int = 1_000_000
     """Environment steps."""
     num_envs: int = 16
@@ -55,10 +62,15 @@ class ExpertConfig:
     """PPO's hyperparameters."""
     dqn: DQNConfig = field(default_factory=DQNConfig)
     """DQN's hyperparameters."""
+    sb3_kwargs: str = "{}"
+    """Keyword arguments of the algorithm of Stable-Baselines3, as JSON, for example '{"n_steps": 256}' (sb3:NAME)."""
 
     def __post_init__(self) -> None:
         if self.algo not in ALGORITHMS:
             raise InputError(f"--algo: {self.algo!r} is unknown; expected one of {', '.join(ALGORITHMS)}")
+        if self.sb3_kwargs != "{}" and self.algo not in SB3_ALGORITHMS:
+            raise InputError(f"--sb3-kwargs: given with --algo {self.algo}, expected --algo sb3:NAME")
+        parse_json_object("--sb3-kwargs", self.sb3_kwargs)
         for name in ("steps", "num_envs", "threads", "evaluation_episodes"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')}: {getattr(self, name)}, expected at least 1")
@@ -133,7 +145,12 @@ _DQN_ATARI = ExpertConfig(
 
 
 def expert_recipe(env_id: str, algo: str = "ppo") -> ExpertConfig:
-    """The settings of a learner for an environment; those without their own share a default (Atari, MPE: one each)."""
+    """The settings of a learner for an environment; those without their own share a default (Atari, MPE: one each).
+
+    Algorithms of Stable-Baselines3 keep their own hyperparameters, on as many environments as those are made for.
+    """
+    if algo in SB3_ALGORITHMS:
+        return ExpertConfig(algo, num_envs=8 if algo in ("sb3:A2C", "sb3:PPO") else 1)
     if env_id.startswith("mpe2.") and algo == "ppo":
         return _MPE
     own, atari, default = (_DQN_RECIPES, _DQN_ATARI, _DQN) if algo == "dqn" else (_RECIPES, _ATARI, ExpertConfig())
@@ -226,6 +243,27 @@ def _dqn(env: VecEnv, config: ExpertConfig, seed: int) -> DQN:
     )
 
 
+def _sb3(env: VecEnv, config: ExpertConfig, seed: int) -> SB3Training:
+    # Only now: it is an extra, and slow to import.
+    from gail.agents.sb3_train import SB3Training
+
+    kwargs = parse_json_object("--sb3-kwargs", config.sb3_kwargs)
+    return SB3Training(env, config.algo.removeprefix("sb3:"), kwargs, derive_seed(seed, "stable-baselines3"))
+
+
+def _check_sb3(config: ExpertConfig, resume: bool, workers: WorkerOptions | None) -> None:
+    """Refuse what Stable-Baselines3 cannot do."""
+    if resume:
+        raise InputError(f"--resume: {config.algo} cannot be resumed (its state can only be saved as pickles)")
+    if workers is not None and workers.restart_workers:
+        raise InputError(f"--restart-workers: {config.algo} cannot leave out the rows that were lost")
+    if find_spec("stable_baselines3") is None:
+        raise InputError(
+            f"--algo: {config.algo} needs the package 'stable-baselines3'; install it with: "
+            "pip install 'gail-toolkit[sb3]'"
+        )
+
+
 def train_expert(
     env_id: EnvLike,
     *,
@@ -259,18 +297,20 @@ def train_expert(
     use_threads(config.threads)
     with open_vec(env_id, config.num_envs, device=device, backend=config.backend, workers=workers, **env_kwargs) as env:
         check_restarts(env, workers)
+        by_sb3 = config.algo in SB3_ALGORITHMS
+        if by_sb3:
+            _check_sb3(config, resume, workers)
+        game = (_sb3 if by_sb3 else _dqn if config.algo == "dqn" else _ppo)(env, config, seed)
         if out is not None:
             run = {"verb": "expert", "env_id": name, "env_kwargs": env_kwargs, "seed": seed}
             open_run(out, {"run": run, "config": config}, resume=resume)
-        game = (_dqn if config.algo == "dqn" else _ppo)(env, config, seed)
-        seconds = train(
-            game,
-            total_steps=config.steps,
-            title=f"expert {config.algo} {name}",
-            directory=out,
-            resume=resume,
-            progress=progress,
-        )
+        title = f"expert {config.algo} {name}"
+        if isinstance(game, TrueReward | DQN):
+            seconds = train(
+                game, total_steps=config.steps, title=title, directory=out, resume=resume, progress=progress
+            )
+        else:
+            seconds = game.train(total_steps=config.steps, title=title, directory=out, progress=progress)
         if out is not None:
             game.save_policy(out / "policy.safetensors")
     evaluation = evaluate_in(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gail.agents.policy import Policy, load_policy
+from gail.agents.sb3_zip import SB3Options
 from gail.core.errors import InputError
 from gail.envs import EnvLike, open_vec, resolve_env
 from gail.envs.resolve import load_named
@@ -25,6 +26,8 @@ class FoundPolicy:
     """What: as asked for, else what it was trained in."""
     env_kwargs: dict[str, Any]
     """Its keywords, likewise."""
+    note: str = ""
+    """What was assumed about a file that does not say everything."""
 
 
 def find_policy(
@@ -32,6 +35,8 @@ def find_policy(
     env_id: EnvLike | None = None,
     env_kwargs: dict[str, Any] | None = None,
     device: torch.device | str = "cpu",
+    *,
+    sb3: SB3Options | None = None,
 ) -> FoundPolicy:
     """The policy that ``source`` names.
 
@@ -40,18 +45,20 @@ def find_policy(
     :class:`gail.agents.Policy`. Such a name is taken from the user only, never from a file.
 
     Args:
-        source: a run directory, a ``policy.safetensors``, ``FILE.py:NAME`` or ``MODULE:NAME``.
+        source: a run directory, a ``policy.safetensors``, a zip of Stable-Baselines3, ``FILE.py:NAME`` or
+            ``MODULE:NAME``.
         env_id: what is played; None: what the policy was trained in. The user's own code needs one.
         env_kwargs: keywords of the environment; None: those of the training.
         device: where the policy lives.
+        sb3: what a zip of Stable-Baselines3 does not say.
 
     Raises:
         InputError: where there is no such policy or environment.
     """
     if not is_own_code(source):
-        loaded = load_policy(source, device)
+        loaded = load_policy(source, device, sb3=sb3)
         resolved, kwargs = loaded.environment(env_id, env_kwargs)
-        return FoundPolicy(loaded.policy, resolved, kwargs)
+        return FoundPolicy(loaded.policy, resolved, kwargs, loaded.note)
     if env_id is None:
         raise InputError(f"{source}: --env is missing; code of your own does not say what it plays")
     resolved, kwargs = resolve_env(env_id, env_kwargs)

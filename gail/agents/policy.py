@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, overload
 
 import gymnasium as gym
 import numpy as np
@@ -33,6 +33,9 @@ from gail.envs.spaces import (
     space_to_json,
 )
 from gail.envs.vec import VecEnv
+
+if TYPE_CHECKING:
+    from gail.agents.sb3_zip import SB3Options
 
 RecurrentState = Any
 """What a recurrent policy carries from step to step; None for the others."""
@@ -363,10 +366,13 @@ class LoadedPolicy:
 
     policy: NetworkPolicy
     env_id: str
+    """Empty where the file does not say."""
     env_kwargs: dict[str, Any]
 
     path: Path | None = None
     """The file it was read from."""
+    note: str = ""
+    """What was assumed about a file that does not say everything."""
 
     @overload
     def environment(self, env_id: str | None, env_kwargs: dict[str, Any] | None) -> tuple[str, dict[str, Any]]: ...
@@ -383,6 +389,8 @@ class LoadedPolicy:
             InputError: where the file's own environment is none to look up in a registry.
         """
         if env_id is None:
+            if not self.env_id:
+                raise InputError(f"--env: {self.path} does not say what it plays, expected an environment's id")
             env_id = require_registered(self.env_id, self.path or "the policy")
         resolved, _ = resolve_env(env_id)
         if env_kwargs is None:
@@ -391,17 +399,27 @@ class LoadedPolicy:
         return resolve_env(resolved, env_kwargs)
 
 
-def load_policy(path: str | Path, device: torch.device | str = "cpu") -> LoadedPolicy:
-    """Read a policy from a ``policy.safetensors`` or a run directory that holds one.
+def load_policy(path: str | Path, device: torch.device | str = "cpu", *, sb3: SB3Options | None = None) -> LoadedPolicy:
+    """Read a policy from a ``policy.safetensors``, a run directory that holds one, or a zip of Stable-Baselines3.
+
+    Args:
+        path: the file or folder.
+        device: where the policy runs.
+        sb3: what a zip of Stable-Baselines3 does not say.
 
     Raises:
-        InputError: where there is none, or the file is not one of ours.
+        InputError: where there is none, or the file is not one of these.
     """
+    from gail.agents.sb3_zip import is_sb3_zip, load_sb3_zip
+
     path = Path(path)
     file = path / "policy.safetensors" if path.is_dir() else path
     seeds = sorted(folder.name for folder in path.glob("seed-*"))
     if not file.exists() and seeds:
         raise InputError(f"{path}: holds several seeds; choose one of {', '.join(seeds)}")
+    if is_sb3_zip(file):
+        foreign, note = load_sb3_zip(file, sb3)
+        return LoadedPolicy(foreign.to(device), "", {}, file, note)
     tree = load_tree(file, device)
     try:
         kind = _KINDS.get(tree["policy"])

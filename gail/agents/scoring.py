@@ -11,6 +11,7 @@ from typing import Any
 from gail.agents.atari_scores import published_scores
 from gail.agents.entrants import RANDOM, Entrant, read_entrant
 from gail.agents.evaluate import EVALUATION_SEED, Evaluation, check_spaces, evaluate_in, random_return
+from gail.agents.sb3_zip import SB3Options
 from gail.agents.setting import Setting, choose_setting
 from gail.core.device import resolve_device
 from gail.core.errors import InputError
@@ -65,12 +66,13 @@ def evaluate(
     deterministic: bool = True,
     seed: int = EVALUATION_SEED,
     device: str = "cpu",
+    sb3: SB3Options | None = None,
 ) -> dict[str, Any]:
     """Evaluate a policy file or a run; what `gail evaluate` does.
 
     Args:
-        source: a run directory, a ``policy.safetensors``, or code of your own (:func:`gail.agents.find_policy`); None:
-            uniform random play in ``env_id``.
+        source: a run directory, a ``policy.safetensors``, a zip of Stable-Baselines3, or code of your own
+            (:func:`gail.agents.find_policy`); None: uniform random play in ``env_id``.
         env_id: what is played: whatever :func:`gail.make_vec` takes; None plays what the policy was trained in,
             where that is a registered environment.
         env_kwargs: keyword arguments of the environment; None takes those of the training. Beside a protocol they
@@ -80,6 +82,7 @@ def evaluate(
         deterministic: the most probable actions instead of sampled ones.
         seed: environment i starts from ``seed + i``.
         device: where the policy runs.
+        sb3: what a zip of Stable-Baselines3 does not say.
 
     Returns:
         Plain data: ``policy, env_id, env_kwargs, protocol, episodes, deterministic, seed, return_mean, return_interval,
@@ -90,7 +93,7 @@ def evaluate(
     Raises:
         InputError: where there is no policy, its spaces are not the environment's, or the setting is wrong.
     """
-    entrant = RANDOM if source is None else read_entrant(Path(source))
+    entrant = RANDOM if source is None else read_entrant(Path(source), sb3)
     return evaluate_runs(
         [entrant],
         env_id=env_id,
@@ -168,6 +171,8 @@ def _common_env(entrants: Sequence[Entrant]) -> str:
     """What all of them were trained in."""
     names: dict[str, str] = {}
     for entrant in entrants:
+        if entrant.env_id is None and entrant.path is not None:
+            raise InputError(f"--env: {entrant.path} does not say what it plays, expected an environment's id")
         if entrant.env_id is None:
             name = "--policy random" if entrant is RANDOM else entrant.name
             raise InputError(f"{name}: plays any environment; say which one with --env, or --suite")

@@ -11,6 +11,7 @@ import tyro
 
 from gail.agents.collect import collect_demos
 from gail.agents.find_policy import find_policy
+from gail.agents.sb3_zip import SB3Options
 from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json, print_protocol, subcommand
 from gail.core.errors import InputError
 from gail.demos import Columns, Demonstrations, describe, inspect_demos, load_demos, save_demos
@@ -75,7 +76,8 @@ class CollectArguments:
     """Roll a policy into demonstrations."""
 
     policy: tyro.conf.Positional[str]
-    """A run directory, a policy.safetensors, or code of your own: FILE.py:NAME or MODULE:NAME (with --env)."""
+    """A run directory, a policy.safetensors, a zip of Stable-Baselines3, or code of your own: FILE.py:NAME or
+    MODULE:NAME (the last two with --env)."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Where to write; must not exist yet."""
     episodes: int = 25
@@ -88,6 +90,7 @@ class CollectArguments:
     """Sample actions instead of taking the most probable ones."""
     seed: int = 1000
     """Episode i is reset with seed + i."""
+    sb3: Annotated[SB3Options, tyro.conf.arg(name="")] = field(default_factory=SB3Options)
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
 
@@ -190,7 +193,9 @@ def _collect(argv: list[str]) -> int:
         raise InputError(f"--episodes: {arguments.episodes}, expected at least 1")
     if arguments.out.exists():
         raise InputError(f"{arguments.out}: exists already; choose another --out")
-    found = find_policy(arguments.policy, arguments.env, parse_kwargs(arguments.env_kwargs))
+    found = find_policy(arguments.policy, arguments.env, parse_kwargs(arguments.env_kwargs), sb3=arguments.sb3)
+    if found.note:
+        print(found.note)
     print_protocol(env_text(found.env_id), found.env_kwargs)
     demos = collect_demos(
         found.policy,

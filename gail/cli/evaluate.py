@@ -15,6 +15,7 @@ from gail.agents.evaluate import EVALUATION_SEED
 from gail.agents.group_expert import evaluate_group_run
 from gail.agents.groups import group_files
 from gail.agents.protocols import PROTOCOLS
+from gail.agents.sb3_zip import SB3Options
 from gail.agents.scoring import evaluate_runs
 from gail.agents.suite import evaluate_suite, match_games, suite_games
 from gail.cli.options import Common, parse, parse_kwargs, print_json, print_protocol, show, show_groups
@@ -27,8 +28,9 @@ class Arguments:
     """Play trained policies."""
 
     sources: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Run directories, folders of runs, files policy.safetensors, or code of your own (FILE.py:NAME or MODULE:NAME,
-    with --env); several are runs of one environment, or of the games of --suite."""
+    """Run directories, folders of runs, files policy.safetensors, zips of Stable-Baselines3, or code of your own
+    (FILE.py:NAME or MODULE:NAME), the last two with --env; several are runs of one environment, or of the games of
+    --suite."""
     policy: Literal["random"] | None = None
     """Instead of runs: uniform random play."""
     env: str | None = None
@@ -52,6 +54,7 @@ class Arguments:
     """Where the policies run."""
     video: Path | None = None
     """Write a video of the first episode to this new .mp4 file (with --suite: one of each game to this folder)."""
+    sb3: Annotated[SB3Options, tyro.conf.arg(name="")] = field(default_factory=SB3Options)
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
 
@@ -72,7 +75,13 @@ def run(argv: list[str]) -> int:
 
 
 def _entrants(arguments: Arguments) -> list[Entrant]:
-    return [RANDOM] if arguments.policy else find_entrants(arguments.sources)
+    if arguments.policy:
+        return [RANDOM]
+    entrants = find_entrants(arguments.sources, arguments.sb3)
+    for entrant in entrants:
+        if entrant.note:
+            print(entrant.note)
+    return entrants
 
 
 def _groups(arguments: Arguments) -> dict[str, Any]:
@@ -125,6 +134,7 @@ def _one_environment(arguments: Arguments) -> dict[str, Any]:
             env_id=first["env_id"],
             env_kwargs=first["env_kwargs"],
             seed=arguments.seed,
+            sb3=arguments.sb3,
         )
         print(f"video: {arguments.video}")
     printed = result if several else first
@@ -207,7 +217,8 @@ def _videos(folder: Path, games: Mapping[str, Sequence[Entrant]], summary: Mappi
             source = entrant.code or entrant.path
             assert source is not None
             game = f"ALE/{row['game']}-v5"
-            policy_video(source, file, env_id=game, env_kwargs=row["env_kwargs"], seed=summary["seed"])
+            kwargs = row["env_kwargs"]
+            policy_video(source, file, env_id=game, env_kwargs=kwargs, seed=summary["seed"], sb3=entrant.sb3)
         videos[f"{row['game']}: {entrant.name}"] = file
     return videos
 

@@ -16,7 +16,7 @@ import tyro
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from gail.core.config import override, read_toml
+from gail.core.config import override, parse_json_object, read_toml
 from gail.core.errors import InputError
 from gail.core.rundir import strict_json
 from gail.envs.atari import is_atari, read_protocol
@@ -51,15 +51,7 @@ def parse_kwargs(text: str | None) -> dict[str, Any] | None:
     Raises:
         InputError: where it is not a JSON object.
     """
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--env-kwargs: not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise InputError(f"--env-kwargs: {text!r}, expected a JSON object such as '{{\"g\": 9.81}}'")
-    return value
+    return None if text is None else parse_json_object("--env-kwargs", text)
 
 
 def flag_value(argv: list[str], name: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import tomllib
 import types
 import typing
@@ -25,6 +26,21 @@ def to_plain(config: Any) -> Any:
     if isinstance(config, list | tuple):
         return [to_plain(value) for value in config]
     return str(config) if isinstance(config, Path) else config
+
+
+def parse_json_object(flag: str, text: str) -> dict[str, Any]:
+    """Keyword arguments that a flag gives as JSON text.
+
+    Raises:
+        InputError: where it is not a JSON object.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{flag}: not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{flag}: {text!r}, expected a JSON object such as '{{\"g\": 9.81}}'")
+    return value
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

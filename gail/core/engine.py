@@ -106,7 +106,7 @@ def train(
         EnvironmentFault: where an environment breaks; the message says which checkpoint a resumed run goes on from.
     """
     started = time.perf_counter()
-    log = _Log(directory) if directory is not None else None
+    log = RunLog(directory) if directory is not None else None
     earlier, best = 0.0, -math.inf
     if log is not None and resume and log.checkpoint.exists():
         state = load_tree(log.checkpoint)
@@ -119,9 +119,8 @@ def train(
     interval = max(total_steps / checkpoints, 1.0)
     next_checkpoint = (math.floor(game.steps / interval) + 1) * interval
 
-    if progress and directory is not None:
-        # Known from the start, so that an interrupted run can be resumed.
-        print(f"run directory: {directory}", file=sys.stderr)
+    if progress and log is not None:
+        log.announce()
     with (
         ProgressBar(title, total_steps, enabled=progress) as bar,
         _faults_say_what_is_saved(game, log),
@@ -175,7 +174,7 @@ def train(
 
 
 @contextmanager
-def _faults_say_what_is_saved(game: Game, log: _Log | None) -> Iterator[None]:
+def _faults_say_what_is_saved(game: Game, log: RunLog | None) -> Iterator[None]:
     # The round that broke is lost, and with it the environments' states: a checkpoint of this moment would be of a
     # half-played round. The last one was written at a round's end, so a resumed run is still exact.
     try:
@@ -207,7 +206,7 @@ def _guard_parameters(game: Game) -> None:
             )
 
 
-class _Log:
+class RunLog:
     """The files of one run: a line of metrics per round, TensorBoard events, the checkpoint."""
 
     def __init__(self, directory: Path) -> None:
@@ -236,7 +235,12 @@ class _Log:
         self._events = SummaryWriter(str(self.directory), purge_step=step + 1 if step else None, max_queue=1000)
         self._last_event = -math.inf
 
+    def announce(self) -> None:
+        """Say where the run is: known from the start, so that an interrupted one can be resumed."""
+        print(f"run directory: {self.directory}", file=sys.stderr)
+
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """A line of ``metrics``, and now and then the same to TensorBoard; what is not finite becomes null."""
         clean = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         try:
             self._file.write(json.dumps({"step": step, **clean}) + "\n")
@@ -251,5 +255,6 @@ class _Log:
                 self._events.add_scalar(name, value, step)
 
     def close(self) -> None:
+        """Finish the files."""
         self._file.close()
         self._events.close()

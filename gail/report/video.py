@@ -15,6 +15,7 @@ from PIL import Image
 from gail.agents.evaluate import EVALUATION_SEED, check_spaces
 from gail.agents.find_policy import find_policy
 from gail.agents.policy import Policy, load_policy
+from gail.agents.sb3_zip import SB3Options
 from gail.core.errors import InputError
 from gail.demos import Demonstrations, Trajectory, load_demos
 from gail.envs import VecEnv, env_text, make_vec, record_video, side_by_side
@@ -139,6 +140,7 @@ def policy_video(
     env_kwargs: dict[str, Any] | None = None,
     seed: int = EVALUATION_SEED,
     seconds: float = 30.0,
+    sb3: SB3Options | None = None,
 ) -> Path:
     """Write a video of one episode of a policy with deterministic actions.
 
@@ -149,6 +151,7 @@ def policy_video(
         env_kwargs: keyword arguments of the environment; None takes those of the training.
         seed: of the episode.
         seconds: the longest the video may be, at the environment's own speed.
+        sb3: what a zip of Stable-Baselines3 does not say.
 
     Returns:
         ``out``.
@@ -156,7 +159,7 @@ def policy_video(
     Raises:
         InputError: where the environment cannot be rendered or the policy does not fit it.
     """
-    found = find_policy(source, env_id, env_kwargs)
+    found = find_policy(source, env_id, env_kwargs, sb3=sb3)
     env_id = env_text(found.env_id)
     kwargs = {**_camera(env_id), **found.env_kwargs, "render_mode": "rgb_array"}
     env = _renderer(env_id, kwargs)
