@@ -15,7 +15,7 @@ from gail.core.errors import InputError
 from gail.core.networks import Activation, hidden_layers, mlp
 from gail.core.pixels import PixelConfig, PixelTrunk, TrunkName, channels_last
 from gail.core.precision import Precision
-from gail.envs.spaces import SpaceEncoder, is_image
+from gail.envs.spaces import MaskedBox, SpaceEncoder, is_image
 
 
 class QPolicy(NetworkPolicy):
@@ -34,7 +34,7 @@ class QPolicy(NetworkPolicy):
         epsilon: share of uniform actions where the best ones are not asked for.
 
     Raises:
-        InputError: where the actions are not Discrete, or images are too small for the trunk.
+        InputError: where the actions are not Discrete or can be illegal (an action mask), or images are too small.
     """
 
     kind = "q"
@@ -54,6 +54,8 @@ class QPolicy(NetworkPolicy):
         super().__init__(observation_space, action_space)
         if not isinstance(action_space, spaces.Discrete):
             raise InputError(f"action space {action_space} is not supported by dqn; supported is Discrete")
+        if isinstance(observation_space, MaskedBox):
+            raise InputError("observations with an action mask are not supported by dqn; ppo keeps to legal actions")
         self.hidden, self.activation, self.dueling = tuple(hidden), activation, dueling
         self.pixels, self.epsilon = PixelConfig(trunk, precision), epsilon
         self.count, self.start = int(action_space.n), int(action_space.start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from gail.envs.check import Finding, check_vec_env
 from gail.envs.check_single import check_single_env, check_with_others
 from gail.envs.ids import is_module_path
 from gail.envs.make import EnvLike, env_text, open_vec, single_spec
+from gail.envs.multi_agent import group_names, make_multi_agent
+from gail.envs.vec import VecEnv
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,24 @@ def check_environment(
         checkers.append("pettingzoo")
     if not findings:
         # A broken single environment breaks the batch in ways that say less.
-        with open_vec(env, num_envs, backend=backend, **env_kwargs) as batch:
-            try:
-                findings += check_vec_env(batch, steps=steps)
-            except EnvironmentFault as fault:
-                mend = "see what the environment does there"
-                findings.append(Finding("fault", name, str(fault), "no fault", mend))
+        groups = group_names(name, env_kwargs)
+        if len(groups) > 1:
+            with closing(make_multi_agent(name, num_envs, **env_kwargs)) as multi:
+                for group in groups:  # the others take their first action meanwhile
+                    findings += _check_batch(multi.groups[group], f"{name}, group {group}", steps)
+        else:
+            with open_vec(env, num_envs, backend=backend, **env_kwargs) as batch:
+                findings += _check_batch(batch, name, steps)
         checkers.append("contract")
     return EnvReport(name, tuple(findings), tuple(checkers))
+
+
+def _check_batch(batch: VecEnv, name: str, steps: int) -> list[Finding]:
+    """What the contract says; a fault ends it."""
+    try:
+        return check_vec_env(batch, steps=steps)
+    except EnvironmentFault as fault:
+        return [Finding("fault", name, str(fault), "no fault", "see what the environment does there")]
 
 
 def _check_parallel(env_id: str, env_kwargs: dict[str, Any], steps: int) -> list[Finding]:
@@ -75,7 +88,7 @@ def _check_parallel(env_id: str, env_kwargs: dict[str, Any], steps: int) -> list
 
     from gail.envs.pettingzoo import find_maker
 
-    env = find_maker(env_id)(**env_kwargs)
+    env = find_maker(env_id)(**{name: value for name, value in env_kwargs.items() if name != "max_episode_steps"})
     test = parallel_api_test if isinstance(env, ParallelEnv) else api_test
     try:
         # Both print what they do.

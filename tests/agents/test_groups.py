@@ -18,6 +18,7 @@ from gail.agents.group_expert import GroupReward, evaluate_group_run, train_grou
 from gail.agents.groups import GroupCollector, evaluate_groups, load_policies
 from gail.agents.policy import MLPPolicy, PolicyOutput, RandomPolicy, new_policy
 from gail.agents.ppo import PPO, PPOConfig
+from gail.agents.q_policy import QPolicy
 from gail.agents.rollout import Collector
 from gail.core.engine import train
 from gail.core.errors import InputError
@@ -209,3 +210,8 @@ def test_lives_in_a_row_start_and_stop_with_the_agent() -> None:
         ("a_2", [2, 3, 4, 5], True, False, 720.0),
     ]
     assert all((t.observations[:, 0] == 9).all() for t in demos)
+
+
+def test_dqn_is_refused_where_actions_are_masked() -> None:
+    with pytest.raises(InputError, match="action mask are not supported by dqn"):
+        QPolicy(*spaces_of("pettingzoo.classic.tictactoe_v3"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 from scripted_agents import Scripted
 
 from gail.core.errors import InputError
-from gail.envs import check_vec_env, make_vec
+from gail.envs import check_environment, check_vec_env, make_vec
 from gail.envs.ids import require_registered
 from gail.envs.multi_agent import episode_seed, make_multi_agent, make_shared
 from gail.envs.pettingzoo_family import PETTINGZOO
@@ -182,3 +184,13 @@ def test_a_file_may_name_pettingzoos_modules_and_no_others() -> None:
 
 def test_the_installed_modules_are_listed_without_importing_them() -> None:
     assert {"mpe2.simple_tag_v3", "pettingzoo.atari.pong_v3", "pettingzoo.classic.chess_v6"} <= set(PETTINGZOO.ids())
+
+
+def test_the_checker_looks_at_every_group_and_asks_pettingzoo(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = check_environment("mpe2.simple_tag_v3", num_envs=2, steps=30)
+    assert (report.findings, report.checkers) == ((), ("pettingzoo", "contract"))
+    monkeypatch.setattr("gail.envs.multi_agent.find_maker", lambda env_id: functools.partial(Scripted, wide=True))
+    monkeypatch.setattr("gail.envs.pettingzoo.find_maker", lambda env_id: Scripted)
+    monkeypatch.setattr(Scripted, "_obs", lambda self, agent: -np.ones(self.observation_space(agent).shape) - self.t)
+    report = check_environment("mpe2.simple_tag_v3", num_envs=2, steps=30)
+    assert [finding.rule for finding in report.findings] == ["obs-in-space"] * 2  # one per group
