@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -29,11 +29,46 @@ class Arguments:
     """How many items, from a model of images, text or tokens."""
     label: int | None = None
     """The class to draw; by default all alike."""
+    temperature: float | None = None
+    """Divides the logits of the next token; 0 takes the most probable one (models of tokens)."""
+    top_k: int | None = None
+    """Choose among the so many most probable tokens only."""
+    top_p: float | None = None
+    """Choose among the most probable tokens that together hold this probability."""
+    prompt: str | None = None
+    """What a text goes on from."""
+    length: int | None = None
+    """Tokens per text, the prompt included."""
+    target_return: float | None = None
+    """The return that episodes should reach (models of returns)."""
+    sampler: Literal["ddim", "edm"] | None = None
+    """How noise becomes items (diffusion)."""
+    sampling_steps: int | None = None
+    """Steps from noise to item (diffusion)."""
+    eta: float | None = None
+    """Fresh noise of ddim: 0 none, 1 as DDPM."""
+    guidance: float | None = None
+    """How far to go beyond the difference that the class makes (diffusion)."""
     seed: int = 0
     """Determines the samples on CPU."""
     device: str = "cpu"
     """Where to sample."""
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
+
+
+_OPTIONS = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "prompt",
+    "length",
+    "target_return",
+    "sampler",
+    "sampling_steps",
+    "eta",
+    "guidance",
+)
+"""Settings of sampling; a kind of model refuses those that it does not have."""
 
 
 def run(argv: list[str]) -> int:
@@ -48,6 +83,7 @@ def run(argv: list[str]) -> int:
         seed=arguments.seed,
         out=arguments.out,
         device=arguments.device,
+        **{name: getattr(arguments, name) for name in _OPTIONS},
     )
     unit = "items"
     if isinstance(product, Demonstrations):

@@ -99,7 +99,7 @@ def fit(
     out = Path(out) if out is not None else None
     if out is not None and not resume and not is_unused(out):
         raise InputError(f"{out}: exists already; choose another --out, or --resume to go on with what is there")
-    dataset = data if isinstance(data, Dataset) else load_data(data, config.data)
+    dataset = data if isinstance(data, Dataset) else load_data(data, config.data, tokens=kind_named(kind).tokens)
     with seeded_initialization(seed, "generator"):
         model = build(kind, dataset.codec, len(dataset.classes), config.model, training.precision).to(device)
     if out is not None:

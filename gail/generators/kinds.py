@@ -14,9 +14,12 @@ from gail.core.errors import InputError
 from gail.core.precision import Precision
 from gail.demos.info import file_hash
 from gail.generators.dataset import Codec
+from gail.generators.diffusion import Diffusion, DiffusionConfig
 from gail.generators.gan import GAN, GANConfig
 from gail.generators.generator import Generator
 from gail.generators.load import codec_from_tree
+from gail.generators.recurrent import Recurrent, RecurrentConfig
+from gail.generators.transformer import Transformer, TransformerConfig
 from gail.generators.vae import VAE, VAEConfig
 
 
@@ -59,6 +62,21 @@ class Kind:
 KINDS: dict[str, Kind] = {
     GAN.kind: Kind(GAN, GANConfig(), "generative adversarial network"),
     VAE.kind: Kind(VAE, VAEConfig(), "variational autoencoder"),
+    Diffusion.kind: Kind(Diffusion, DiffusionConfig(), "denoising diffusion model"),
+    Transformer.kind: Kind(
+        Transformer,
+        TransformerConfig(),
+        "decoder-only transformer over text, tokens, or returns, states and actions",
+        tokens=True,
+        training=TrainingConfig(batch_size=32),
+    ),
+    Recurrent.kind: Kind(
+        Recurrent,
+        RecurrentConfig(),
+        "LSTM or GRU over the same",
+        tokens=True,
+        training=TrainingConfig(batch_size=32),
+    ),
 }
 
 

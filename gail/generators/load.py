@@ -12,10 +12,11 @@ from gail.core.errors import InputError
 from gail.demos import Demonstrations, load_demos
 from gail.generators.dataset import Codec, Dataset
 from gail.generators.images import DIGITS, ImageCodec, load_images
+from gail.generators.returns import ReturnCodec, return_data
 from gail.generators.text import Alphabet, TextCodec, TokenCodec, load_text, load_tokens
 from gail.generators.transitions import SegmentCodec, TransitionCodec, segment_data, transition_data
 
-DataKind = Literal["auto", "images", "text", "tokens", "transitions", "segments"]
+DataKind = Literal["auto", "images", "text", "tokens", "transitions", "segments", "returns"]
 
 _CODECS: dict[str, Callable[[dict[str, Any]], Codec]] = {
     ImageCodec.kind: ImageCodec.from_tree,
@@ -23,6 +24,7 @@ _CODECS: dict[str, Callable[[dict[str, Any]], Codec]] = {
     TokenCodec.kind: TokenCodec.from_tree,
     TransitionCodec.kind: TransitionCodec.from_tree,
     SegmentCodec.kind: SegmentCodec.from_tree,
+    ReturnCodec.kind: ReturnCodec.from_tree,
 }
 
 
@@ -32,11 +34,14 @@ class DataConfig:
 
     data_kind: DataKind = "auto"
     """What the items are: images (IDX, a folder of PNG files, `digits`), text, tokens (a .npy of integers), or, from
-    demonstrations, transitions or segments (windows of episodes); auto looks at the file."""
+    demonstrations, transitions, segments (windows of episodes) or returns (tokens of returns to go, states, actions);
+    auto looks at the file and at what the kind of generator learns from."""
     labels: Path | None = None
     """The IDX file with the images' labels, where it does not lie beside them."""
     length: int | None = None
-    """Window: tokens of a text (default 128), states of a segment (default 32)."""
+    """Window: tokens of a text (default 128), states of a segment (default 32) or of returns (default 16)."""
+    bins: int = 64
+    """Tokens that a column of numbers gets at most (returns)."""
     alphabet: Alphabet = "characters"
     """What a token of a text is: a character or a byte."""
     holdout: float = 0.0
@@ -45,35 +50,42 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.length is not None:
             require("data", self, at_least={"length": 2})
+        require("data", self, at_least={"bins": 2})
         if not 0.0 <= self.holdout < 1.0:
             raise InputError(f"data.holdout: {self.holdout}, expected a share from 0 to below 1")
 
 
-def load_data(source: str | Path | Demonstrations, config: DataConfig | None = None) -> Dataset:
+def load_data(
+    source: str | Path | Demonstrations, config: DataConfig | None = None, *, tokens: bool = False
+) -> Dataset:
     """Read data of any kind.
 
     Args:
         source: a file or folder; ``digits``; or demonstrations in memory.
         config: how it becomes items.
+        tokens: whether demonstrations become tokens where ``config`` leaves the kind open.
 
     Raises:
         InputError: one line naming the file, what was found and what was expected.
     """
     config = config or DataConfig()
-    kind = _sniff(source) if config.data_kind == "auto" else config.data_kind
+    kind = _sniff(source, "returns" if tokens else "transitions") if config.data_kind == "auto" else config.data_kind
     if config.labels is not None and kind != "images":
         raise InputError(f"--labels: is for images, the data is of kind {kind!r}")
-    if config.length is not None and kind not in ("text", "segments"):
-        raise InputError(f"--length: is for text and segments, the data is of kind {kind!r}")
-    if isinstance(source, Demonstrations) or kind in ("transitions", "segments"):
+    if config.length is not None and kind not in ("text", "segments", "returns"):
+        raise InputError(f"--length: is for text, segments and returns, the data is of kind {kind!r}")
+    if isinstance(source, Demonstrations) or kind in ("transitions", "segments", "returns"):
         demos = source if isinstance(source, Demonstrations) else load_demos(source)
         if len(demos) == 0:
             raise InputError(f"{demos.path or 'demonstrations'}: holds no episodes")
         if kind == "segments":
             return segment_data(demos, length=config.length or 32, holdout=config.holdout)
+        if kind == "returns":
+            return return_data(demos, states=config.length or 16, bins=config.bins, holdout=config.holdout)
         if kind == "transitions":
             return transition_data(demos, holdout=config.holdout)
-        raise InputError(f"--data-kind: {kind!r} cannot be made of demonstrations, expected transitions or segments")
+        wanted = "transitions, segments or returns"
+        raise InputError(f"--data-kind: {kind!r} cannot be made of demonstrations, expected {wanted}")
     path = Path(source)
     if kind == "images":
         return load_images(source, labels=config.labels, holdout=config.holdout)
@@ -93,9 +105,9 @@ def codec_from_tree(tree: dict[str, Any]) -> Codec:
     return _CODECS[tree["kind"]](tree)
 
 
-def _sniff(source: str | Path | Demonstrations) -> str:
+def _sniff(source: str | Path | Demonstrations, of_demos: str) -> str:
     if isinstance(source, Demonstrations):
-        return "transitions"
+        return of_demos
     path = Path(source)
     if not path.exists():
         if str(source) == DIGITS:
@@ -103,9 +115,9 @@ def _sniff(source: str | Path | Demonstrations) -> str:
         raise InputError(f"{source}: no such file or folder")
     name = path.name.lower().removesuffix(".gz")
     if path.is_dir():
-        return "images" if next(path.rglob("*.png"), None) or not any(path.iterdir()) else "transitions"
+        return "images" if next(path.rglob("*.png"), None) or not any(path.iterdir()) else of_demos
     if name.endswith(("-ubyte", ".idx")):
         return "images"
     if name.endswith((".txt", ".md")):
         return "text"
-    return "tokens" if name.endswith(".npy") else "transitions"
+    return "tokens" if name.endswith(".npy") else of_demos

@@ -22,6 +22,7 @@ from gail.generators.fit import FitResult
 from gail.generators.generator import Generator
 from gail.generators.kinds import FittedGenerator, load_generator
 from gail.generators.preview import write_preview
+from gail.generators.returns import ReturnCodec
 from gail.generators.transitions import SegmentCodec, TransitionCodec
 
 _BATCH = 500
@@ -30,7 +31,7 @@ _BATCH = 500
 Product = Demonstrations | Tensor | list[str]
 """What sampling gives: demonstrations, images (uint8 ``[n, C, H, W]``) or tokens ``[n, L]``, or texts."""
 
-_ASKED_BY = {TransitionCodec.kind: "transitions", SegmentCodec.kind: "episodes"}
+_ASKED_BY = {TransitionCodec.kind: "transitions", SegmentCodec.kind: "episodes", ReturnCodec.kind: "episodes"}
 """The option that says how many, by kind of data; ``count`` for the others."""
 
 

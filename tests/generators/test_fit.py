@@ -27,6 +27,10 @@ KINDS = {
     "gan-rows": ("gan", {"hidden": (8,)}, "transitions"),
     "gan-images": ("gan", {"channels": 2}, "images"),
     "vae-images": ("vae", {"channels": 2}, "images"),
+    "diffusion-rows": ("diffusion", {"width": 8, "blocks": 1}, "transitions"),
+    "diffusion-images": ("diffusion", {"width": 8, "channels": 2}, "images"),
+    "transformer": ("transformer", {"width": 8, "layers": 1, "heads": 2, "warmup": 30}, "returns"),
+    "lstm": ("recurrent", {"width": 8}, "returns"),
     "vae-segments": ("vae", {"hidden": (8,)}, "segments"),
 }
 
@@ -34,7 +38,7 @@ KINDS = {
 def data_of(kind: str) -> Dataset:
     if kind == "images":
         return make_images()
-    return load_data(make_demos(), DataConfig(data_kind=kind, length=8 if kind == "segments" else None))
+    return load_data(make_demos(), DataConfig(data_kind=kind, length=None if kind == "transitions" else 8))
 
 
 def state(directory: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_each_side_improves_against_a_frozen_other_side(loss, network) -> None:
     batch = judged(data, model, data.labels[:8])
     noise = GeneratorBatch(torch.randn(8, 5), data.codec.encode(data.items[:8]), data.labels[:8])
     for name, fixed in (("discriminator", batch), ("generator", noise)):
-        before = float(players[name].loss(fixed)[0])
+        before = float(players[name].loss(fixed)[0].detach())
         for _ in range(25):
             players[name].step(fixed, 8.0)
         assert float(players[name].loss(fixed)[0]) < before

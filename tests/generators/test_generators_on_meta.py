@@ -13,9 +13,13 @@ from torch import Tensor
 from toy_data import make_demos, make_images
 
 from gail.generators.dataset import Dataset
+from gail.generators.diffusion import DiffusionConfig
 from gail.generators.gan import GANConfig
 from gail.generators.generator import Generator, Minibatch
 from gail.generators.kinds import KINDS, build
+from gail.generators.recurrent import RecurrentConfig
+from gail.generators.returns import return_data
+from gail.generators.transformer import TransformerConfig
 from gail.generators.transitions import segment_data, transition_data
 from gail.generators.vae import VAEConfig
 
@@ -37,7 +41,17 @@ def segments() -> Dataset:
     return segment_data(make_demos(), length=8)
 
 
+def returns() -> Dataset:
+    return return_data(make_demos(), states=3, bins=8)
+
+
 CASES = {
+    "diffusion-rows": Case("diffusion", DiffusionConfig(width=8, blocks=1), rows),
+    "diffusion-segments": Case("diffusion", DiffusionConfig(width=8, channels=4, prediction="noise"), segments),
+    "diffusion-images": Case("diffusion", DiffusionConfig(width=8, channels=4, schedule="linear"), make_images),
+    "transformer": Case("transformer", TransformerConfig(width=8, layers=1, heads=2), returns),
+    "lstm": Case("recurrent", RecurrentConfig(width=8), returns),
+    "gru": Case("recurrent", RecurrentConfig(width=8, cell="gru", layers=1), returns),
     "gan-rows": Case("gan", GANConfig(hidden=(8,), latent=3, feature_matching=1.0), rows),
     "gan-penalty": Case("gan", GANConfig(hidden=(8,), loss="wasserstein", gradient_penalty=10.0), segments),
     "gan-conv": Case("gan", GANConfig(channels=2, latent=3), make_images),

@@ -1,0 +1,182 @@
+"""What models of token sequences share: the loss, and sampling with temperature, top-k and top-p."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gail.core.config import require
+from gail.core.engine import Turn
+from gail.core.errors import InputError
+from gail.core.losses import Metrics
+from gail.core.player import Player
+from gail.core.precision import Precision
+from gail.generators.dataset import Codec
+from gail.generators.generator import Draw, Generator, Minibatch, require_shape
+from gail.generators.returns import ReturnCodec, sample_episodes
+from gail.generators.text import TextCodec
+
+
+@dataclass(frozen=True)
+class TokenSampling:
+    """How the next token is chosen, and from what on."""
+
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the most probable token."""
+    top_k: int | None = None
+    """Choose among the so many most probable tokens only."""
+    top_p: float | None = None
+    """Choose among the most probable tokens that together hold this probability (Holtzman et al. 2020)."""
+    prompt: str | None = None
+    """What a text goes on from."""
+    length: int | None = None
+    """Tokens per text, the prompt included; the window's length where not given."""
+    target_return: float | None = None
+    """The return that an episode should reach (models of returns); where not given, one is drawn."""
+
+    def __post_init__(self) -> None:
+        require("sampling", self, at_least={"temperature": 0.0})
+        for name, low in (("top_k", 1), ("length", 1)):
+            if getattr(self, name) is not None:
+                require("sampling", self, at_least={name: low})
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise InputError(f"sampling.top_p: {self.top_p}, expected a probability above 0")
+
+
+def filter_logits(logits: Tensor, sampling: TokenSampling) -> Tensor:
+    """Logits ``[n, V]`` over ``temperature``, minus infinity where top-k or top-p exclude a token."""
+    if sampling.temperature == 0:
+        best = logits.argmax(-1, keepdim=True)
+        return torch.full_like(logits, -torch.inf).scatter(-1, best, 0.0)
+    logits = logits / sampling.temperature
+    if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
+        # By rank and not by value: ties must not let more than k through.
+        kept = logits.topk(sampling.top_k, dim=-1).indices
+        logits = torch.full_like(logits, -torch.inf).scatter(-1, kept, logits.gather(-1, kept))
+    if sampling.top_p is not None:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
+        # The token that crosses the threshold is kept: at least one always is.
+        ordered = ordered.masked_fill(before >= sampling.top_p, -torch.inf)
+        logits = torch.full_like(logits, -torch.inf).scatter(-1, order, ordered)
+    return logits
+
+
+def choose(logits: Tensor, sampling: TokenSampling, generator: torch.Generator) -> Tensor:
+    """Tokens ``[n]`` drawn from logits ``[n, V]``."""
+    probabilities = filter_logits(logits.float(), sampling).softmax(-1)
+    return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+
+
+class TokenModel(Generator):
+    """A model of the next token given those before it, trained by maximum likelihood.
+
+    ``config`` has ``learning_rate``, ``warmup``, ``weight_decay`` and ``sampling``.
+    """
+
+    def __init__(self, codec: Codec, classes: int, config: Any, precision: Precision = "fp32") -> None:
+        super().__init__(codec, classes, config, precision)
+        require_shape(codec, self.kind, tokens=True)
+        assert codec.vocabulary is not None
+        self.vocabulary: int = codec.vocabulary
+        self.length = codec.shape[0]
+
+    @abstractmethod
+    def logits(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits ``[B, L, V]`` of each of the tokens ``[B, L]`` given those before it and the class ``[B]``."""
+
+    @abstractmethod
+    def start(self, n: int, labels: Tensor | None = None) -> tuple[Any, Tensor]:
+        """The state of ``n`` empty sequences, and the logits ``[n, V]`` of their first tokens."""
+
+    @abstractmethod
+    def feed(self, tokens: Tensor, state: Any) -> Tensor:
+        """Append tokens ``[n, l]`` to the sequences of ``state``; the logits ``[n, V]`` of what comes next.
+
+        A sequence may have ``length - 1`` tokens fed, no more.
+        """
+
+    def players(self) -> Mapping[str, Player]:
+        """The model."""
+        return {
+            self.kind: Player(
+                self.kind,
+                self,
+                self.loss,
+                learning_rate=self.config.learning_rate,
+                anneal=True,
+                max_grad_norm=1.0,
+                weight_decay=self.config.weight_decay,
+                betas=(0.9, 0.95),
+                eps=1e-8,
+                warmup=self.config.warmup,
+            )
+        }
+
+    def loss(self, batch: Minibatch) -> tuple[Tensor, Metrics]:
+        """Negative log-likelihood in nats per token."""
+        logits = self.logits(batch.x, batch.labels)
+        return F.cross_entropy(logits.flatten(0, 1).float(), batch.x.flatten()), {}
+
+    def turns(self, draw: Draw, generator: torch.Generator) -> Iterator[Turn]:
+        """One turn."""
+        batch = draw()
+        yield Turn(self.kind, batch, float(batch.x.shape[0]))
+
+    def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
+        """Draw sequences token by token; see :meth:`Generator.sample`.
+
+        Raises:
+            InputError: where the sampling settings do not fit the data that the model learned from.
+        """
+        labels = self.labels(n, condition, generator)
+        sampling: TokenSampling = self.config.sampling
+        codec = self.codec
+        for name, fits in (("prompt", TextCodec), ("length", TextCodec), ("target_return", ReturnCodec)):
+            if getattr(sampling, name) is not None and not isinstance(codec, fits):
+                flag = name.replace("_", "-")
+                raise InputError(f"--{flag}: is for models of {fits.kind}, this one learned from {codec.kind}")
+        if isinstance(codec, ReturnCodec):
+
+            def pick(logits: Tensor) -> Tensor:
+                return choose(logits, sampling, generator)
+
+            return sample_episodes(self, codec, n, pick, target_return=sampling.target_return)
+        prompt = torch.empty(0, dtype=torch.int64)
+        if sampling.prompt is not None and isinstance(codec, TextCodec):
+            prompt = codec.tokens(sampling.prompt)
+        return self.continue_tokens(
+            prompt.to(self.device).expand(n, -1), sampling.length or self.length, labels, generator=generator
+        )
+
+    def continue_tokens(
+        self, prompt: Tensor, length: int, labels: Tensor | None = None, *, generator: torch.Generator
+    ) -> Tensor:
+        """Go on from ``prompt`` ``[n, l]`` (``l`` may be 0) to ``length`` tokens ``[n, length]``.
+
+        Where the model's window is full, it is read again from the last half of it on.
+        """
+        n, sequence = prompt.shape[0], prompt[:, :length]
+        state, logits = self.start(n, labels)
+        inside = sequence[:, -(self.length - 1) :]
+        if inside.shape[1]:
+            logits = self.feed(inside, state)
+        fed = inside.shape[1]
+        while sequence.shape[1] < length:
+            token = choose(logits, self.config.sampling, generator)[:, None]
+            sequence = torch.cat([sequence, token], dim=1)
+            if sequence.shape[1] == length:
+                break
+            if fed == self.length - 1:
+                state, logits = self.start(n, labels)
+                token = sequence[:, -max(self.length // 2, 1) :]
+                fed = 0
+            logits = self.feed(token, state)
+            fed += token.shape[1]
+        return sequence
