@@ -14,7 +14,7 @@ from gail.core.errors import InputError
 from gail.core.random import make_generator
 from gail.core.statistics import Interval, mean_interval
 from gail.envs import EnvLike, open_vec, resolve_env
-from gail.envs.atari import is_atari
+from gail.envs.atari import is_console
 from gail.envs.spaces import spaces_equal
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
@@ -140,7 +140,7 @@ def evaluate_in(
     """
     env_id, env_kwargs = resolve_env(env_id, env_kwargs, for_evaluation=True)
     # A game takes a fifth of a second to load, and few long shares end more evenly than many short ones.
-    width = _ATARI_WIDTH if isinstance(env_id, str) and is_atari(env_id) else _WIDTH
+    width = _ATARI_WIDTH if isinstance(env_id, str) and is_console(env_id) else _WIDTH
     width = min(episodes, width)
     with open_vec(env_id, width, device=device, backend=backend, workers=workers, **env_kwargs) as env:
         policy = policy or RandomPolicy(env.observation_space, env.action_space)

@@ -113,6 +113,14 @@ def is_atari(env_id: str) -> bool:
     return env_id.startswith("ALE/") and env_id.endswith("-v5")
 
 
+def is_console(env_id: str) -> bool:
+    """Whether ALE plays this id, by whatever protocol (also ``Pong-v4``, where ale-py has been imported)."""
+    import gymnasium as gym
+
+    spec = gym.registry.get(env_id)
+    return is_atari(env_id) or (spec is not None and str(spec.entry_point).startswith("ale_py"))
+
+
 def find_game(name: str) -> str | None:
     """The id of a game by its bare name (``Pong``, ``pong``, ``ms_pacman``), or None where there is none.
 

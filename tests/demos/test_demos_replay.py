@@ -1,6 +1,7 @@
 """Human recordings are played again frame by frame, and what comes out is what the environment gives."""
 
 import dataclasses
+import json
 import zipfile
 
 import gymnasium as gym
@@ -122,6 +123,15 @@ def test_image_demonstrations_round_trip_byte_for_byte_and_npz_holds_each_frame_
     assert dataset.action_space == gym.spaces.Discrete(4)
     with zipfile.ZipFile(flat) as archive:
         assert archive.getinfo("observations.npy").file_size < 1.01 * (STEPS + 1) * 84 * 84
+
+
+def test_foreign_minari_files_are_raw_screens_where_they_do_not_say_otherwise(recording, tmp_path):
+    folder = save_demos(replay(recording).demos, tmp_path / "theirs-v0")
+    metadata = json.loads((folder / "data" / "metadata.json").read_text())
+    spec = json.loads(metadata["env_spec"])
+    spec["kwargs"] = {"game": "breakout", "frameskip": 2, "render_mode": None}
+    (folder / "data" / "metadata.json").write_text(json.dumps({**metadata, "env_spec": json.dumps(spec)}))
+    assert load_demos(folder).env_kwargs == {"obs_type": "rgb", "frameskip": 2}
 
 
 def test_native_frames_are_the_screen_of_every_frame(frames, tmp_path):

@@ -10,8 +10,10 @@ from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLi
 
 from gail.core.errors import InputError
 from gail.envs import check_vec_env, make_vec, resolve_env
-from gail.envs.atari import AtariProtocol
+from gail.envs.atari import AtariProtocol, is_console
 from gail.envs.atari_single import console_seed
+from gail.envs.chunk import make_env
+from gail.envs.resolve import find_spec
 
 ale_py = pytest.importorskip("ale_py")
 
@@ -157,6 +159,7 @@ def test_evaluation_scores_the_real_game():
 def test_other_ids_of_ale_stay_plain_gymnasium_environments():
     env = make_vec("Pong-v4", 1)
     assert env.reset(0).shape == (1, 210, 160, 3) and env.env_kwargs == {}
+    assert is_console("Pong-v4") and is_console("ALE/Pong-v5") and not is_console("CartPole-v1")
 
 
 @pytest.mark.parametrize(
@@ -167,6 +170,14 @@ def test_what_only_single_games_have_is_played_by_them(keywords, shape):
     env = make_vec("Breakout", 2, **keywords)
     assert type(env).__name__ == "GymSyncVecEnv"
     assert env.reset(0).shape == (2, *shape) and env.step(torch.tensor([0, 1])).obs.dtype == torch.uint8
+
+
+def test_sound_is_heard_frame_by_frame_beside_the_screen():
+    game = make_env(find_spec("ALE/Pong-v5"), {"obs_type": "rgb", "frameskip": 1, "sound_obs": True})
+    obs, _ = game.reset(seed=0)
+    heard = [game.step(2)[0]["sound"] for _ in range(200)]
+    assert obs["image"].shape == (210, 160, 3) and all(sound.shape == (512,) for sound in heard)
+    assert len({sound.tobytes() for sound in heard}) > 1
 
 
 def test_rendering_shows_the_colour_screen_of_the_same_game():
