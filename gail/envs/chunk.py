@@ -22,7 +22,7 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from gail.core.errors import InputError
-from gail.envs.atari import is_atari, is_console
+from gail.envs.atari import is_atari
 from gail.envs.atari_single import make_single, silence
 from gail.envs.rendering import prepare_headless, render_frame
 
@@ -61,7 +61,7 @@ def make_env(spec: EnvSpec, env_kwargs: Mapping[str, Any]) -> gym.Env:
     kwargs = dict(env_kwargs)
     if kwargs.get("max_episode_steps", -1) is None:
         kwargs["max_episode_steps"] = -1  # Gymnasium reads None as "the registered limit"
-    if is_console(spec.id):
+    if str(spec.entry_point).startswith("ale_py"):
         silence()
     return gym.make(spec, disable_env_checker=True, **kwargs)
 
