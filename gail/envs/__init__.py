@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gail.envs.make import may_be as may_be
     from gail.envs.make import open_vec as open_vec
     from gail.envs.make import resolve_env as resolve_env
+    from gail.envs.native import NativeVecEnv as NativeVecEnv
     from gail.envs.vec import State as State
     from gail.envs.vec import Step as Step
     from gail.envs.vec import VecEnv as VecEnv
@@ -31,6 +32,7 @@ _HOMES = {
     "EnvReport": "check_all",
     "check_environment": "check_all",
     "Finding": "check",
+    "NativeVecEnv": "native",
     "State": "vec",
     "Step": "vec",
     "VecEnv": "vec",
@@ -49,6 +51,7 @@ __all__ = [
     "EnvLike",
     "EnvReport",
     "Finding",
+    "NativeVecEnv",
     "State",
     "Step",
     "VecEnv",

@@ -15,6 +15,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from gail.envs.check import Finding, Findings
 from gail.envs.chunk import make_env
+from gail.envs.host import time_limit
 from gail.envs.rendering import render_frame
 
 _SEED = 7
@@ -49,11 +50,11 @@ def check_single_env(spec: EnvSpec, env_kwargs: dict[str, Any], steps: int = 200
     """
     found = Findings()
     env = make_env(spec, env_kwargs)
-    bare = _without_limit(env)
+    bare, limit = _without_limit(env), time_limit(env)
     try:
         if _check_spaces(found, bare):
-            episode = _guarded(found, "raised", lambda: _play(found, bare, steps))
-            again = _guarded(found, "raised", lambda: _play(Findings(), bare, steps))
+            episode = _guarded(found, "raised", lambda: _play(found, bare, steps, limit))
+            again = _guarded(found, "raised", lambda: _play(Findings(), bare, steps, limit))
             if episode and again:
                 _check_seed(found, episode, again)
     finally:
@@ -91,16 +92,17 @@ def _check_spaces(found: Findings, env: gym.Env) -> bool:
     return kept
 
 
-def _play(found: Findings, env: gym.Env, steps: int) -> list[Any] | None:
-    """Play ``steps`` steps and check them; returns what happened, or None where it cannot go on."""
+def _play(found: Findings, env: gym.Env, steps: int, limit: int | None) -> list[Any] | None:
+    """Play ``steps`` steps, episodes at most ``limit`` long, and check them; returns what happened, if it can go on."""
     env.action_space.seed(_SEED)
     seed: int | None = _SEED
     history: list[Any] = []
     previous: tuple[Any, Any] | None = None
     obs: Any = None
-    over = True
+    over, elapsed = True, 0
     for index in range(steps):
         if over:
+            elapsed = 0
             obs = _reset(found, env, seed)
             if "reset-result" in found.by_rule:
                 return None
@@ -133,7 +135,8 @@ def _play(found: Findings, env: gym.Env, steps: int) -> list[Any] | None:
         mend = "return a dict as the last value; {} where there is nothing to say"
         found.require("info", isinstance(info, dict), where, f"info of {_name(info)}", "a dict", mend)
         history.append((_copy(obs), reward, bool(np.any(terminated)), bool(np.any(truncated))))
-        over = bool(np.any(terminated) or np.any(truncated))
+        elapsed += 1
+        over = bool(np.any(terminated) or np.any(truncated)) or elapsed == limit
     return history
 
 

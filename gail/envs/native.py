@@ -83,7 +83,8 @@ class NativeVecEnv(VecEnv):
             raise InputError(f"{self.gym_id}: render_mode is {render_mode!r}, expected 'rgb_array'")
         if render_mode is not None:
             prepare_headless()
-        self.template: Any = creator(**{**spec.kwargs, **env_kwargs, "render_mode": render_mode})
+        mode = {} if render_mode is None else {"render_mode": render_mode}
+        self.template: Any = creator(**{**spec.kwargs, **env_kwargs, **mode})
         # Some classes make what they draw from in reset only.
         self.template.reset()
         self.env_id = self.gym_id
