@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gail.agents.evaluate import MAX_EPISODE_STEPS, check_spaces, no_end
 from gail.agents.policy import Policy
+from gail.core.leaves import Leaves, join_leaves, map_leaves
 from gail.core.progress import ProgressBar
 from gail.core.random import make_generator
 from gail.demos.frames import keep_once
@@ -82,20 +84,29 @@ def _play(
         while not all(tape.episode_over for tape in tapes):
             if steps >= MAX_EPISODE_STEPS:
                 raise no_end(env)
-            seen = obs.cpu().numpy()
+            seen = map_leaves(_host, obs)
             output = policy.act(obs, state, deterministic=deterministic, generator=generator)
             step = env.step(output.action)
             obs, state, steps = step.obs, output.state, steps + 1
             columns = (output.action, step.next_obs, step.reward, step.terminated, step.truncated)
-            rows = [column.cpu().numpy() for column in columns]
+            rows = [map_leaves(_host, column) for column in columns]
             valid = step.valid.cpu().numpy()
             over = step.info.get("episode_over", step.terminated | step.truncated).cpu().numpy()
             for i, tape in enumerate(tapes):
                 if not tape.episode_over:
                     if valid[i]:
-                        tape.add(seen[i], *(column[i] for column in rows))
+                        tape.add(_row(seen, i), *(_row(column, i) for column in rows))
                     tape.episode_over = bool(over[i])
     return [trajectory for tape in tapes for trajectory in tape.trajectories]
+
+
+def _host(tensor: Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()
+
+
+def _row(rows: Leaves, index: int) -> Leaves:
+    """A copy of one row."""
+    return map_leaves(lambda leaf: leaf[index].copy(), rows)
 
 
 class _Tape:
@@ -106,28 +117,28 @@ class _Tape:
 
     def __init__(self, seed: int, agent: str | None) -> None:
         self.seed, self.agent = seed, agent
-        self.observations, self.actions, self.rewards = (list[np.ndarray]() for _ in range(3))
+        self.observations, self.actions, self.rewards = list[Leaves](), list[np.ndarray](), list[np.ndarray]()
         self.trajectories: list[Trajectory] = []
         self.episode_over = False
 
     def add(
         self,
-        obs: np.ndarray,
+        obs: Leaves,
         action: np.ndarray,
-        successor: np.ndarray,
+        successor: Leaves,
         reward: np.ndarray,
         terminated: np.ndarray,
         truncated: np.ndarray,
     ) -> None:
         if not self.observations:
-            self.observations.append(obs.copy())
-        self.observations.append(successor.copy())
-        self.actions.append(action.copy())
-        self.rewards.append(reward.copy())
+            self.observations.append(obs)
+        self.observations.append(successor)
+        self.actions.append(action)
+        self.rewards.append(reward)
         if terminated or truncated:
             self.trajectories.append(
                 Trajectory(
-                    observations=keep_once(np.stack(self.observations)),
+                    observations=join_leaves(lambda rows: keep_once(np.stack(rows)), self.observations),
                     actions=np.stack(self.actions),
                     rewards=np.stack(self.rewards),
                     terminated=bool(terminated),

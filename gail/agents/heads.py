@@ -16,13 +16,14 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gail.core.errors import InputError
-from gail.envs.spaces import SUPPORTED, SpaceEncoder, categories
+from gail.envs.leaves import SUPPORTED
+from gail.envs.spaces import Categorical, SpaceEncoder, categories
 
 
 class CategoricalHead(nn.Module):
-    """One or several independent categorical distributions (Discrete, MultiDiscrete)."""
+    """One or several independent categorical distributions (Discrete, MultiDiscrete, MultiBinary)."""
 
-    def __init__(self, space: spaces.Discrete | spaces.MultiDiscrete) -> None:
+    def __init__(self, space: Categorical) -> None:
         super().__init__()
         self.single = isinstance(space, spaces.Discrete)
         self.counts, starts = categories(space)
@@ -116,7 +117,7 @@ def make_head(space: gym.Space) -> Head:
     Raises:
         InputError: for a space without one.
     """
-    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+    if isinstance(space, Categorical):
         return CategoricalHead(space)
     if isinstance(space, spaces.Box):
         return GaussianHead(space)

@@ -16,14 +16,16 @@ from torch import Tensor, nn
 from gail.agents.heads import Head, make_head
 from gail.core.checkpoint import load_tree, save_tree
 from gail.core.errors import InputError
+from gail.core.leaves import first_leaf
 from gail.core.networks import Activation, Normalizer, hidden_layers, mlp
 from gail.core.pixels import PixelConfig, PixelTrunk, TrunkName, channels_last
 from gail.core.precision import Precision
 from gail.core.random import seeded_initialization
 from gail.envs import EnvLike, may_be, resolve_env
 from gail.envs.ids import require_registered
+from gail.envs.leaves import SUPPORTED
 from gail.envs.spaces import (
-    SUPPORTED,
+    Categorical,
     MaskedBox,
     SpaceEncoder,
     categories,
@@ -182,8 +184,9 @@ class MLPPolicy(ActorCritic):
     """Actor and critic over normalized observations: separate networks, or two heads on one.
 
     Args:
-        observation_space: Box, Discrete or MultiDiscrete; a MaskedBox keeps illegal actions at probability zero.
-        action_space: Box, Discrete or MultiDiscrete.
+        observation_space: any supported space, its parts concatenated; a MaskedBox keeps illegal actions at
+            probability zero.
+        action_space: Box, Discrete, MultiDiscrete or MultiBinary.
         hidden: widths of the hidden layers (of each network, where they are separate).
         activation: between the layers.
         shared: whether actor and critic share their hidden layers. That halves the work of a gradient step; separate
@@ -284,7 +287,7 @@ class RandomPolicy:
 
     def __init__(self, observation_space: gym.Space, action_space: gym.Space) -> None:
         self.observation_space, self.action_space = observation_space, action_space
-        if not isinstance(action_space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete):
+        if not isinstance(action_space, spaces.Box | Categorical):
             raise InputError(f"action space {action_space} is not supported; supported are {SUPPORTED}")
 
     def initial_state(self, n: int) -> RecurrentState:
@@ -300,7 +303,8 @@ class RandomPolicy:
         generator: torch.Generator | None = None,
     ) -> PolicyOutput:
         """Draw actions; ``deterministic`` changes nothing."""
-        space, n, device = self.action_space, obs.shape[0], obs.device
+        rows = first_leaf(obs)
+        space, n, device = self.action_space, rows.shape[0], rows.device
         legal = legal_actions(self.observation_space, obs)
         if legal is not None:
             assert isinstance(space, spaces.Discrete)
@@ -315,7 +319,7 @@ class RandomPolicy:
             bounded = torch.isfinite(low) & torch.isfinite(high)
             action = torch.where(bounded, low.nan_to_num(0, 0, 0) + uniform * (high - low).nan_to_num(0, 0, 0), normal)
         else:
-            assert isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
+            assert isinstance(space, Categorical)
             counts, start = (torch.tensor(numbers, device=device) for numbers in categories(space))
             uniform = torch.rand((n, len(counts)), device=device, generator=generator, dtype=torch.float64)
             action = ((uniform * counts).long() + start).reshape(n, *(space.shape or ()))

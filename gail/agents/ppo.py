@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gail.agents.gae import advantages
 from gail.agents.policy import ActorCritic
-from gail.agents.rollout import Rollout
+from gail.agents.rollout import Rollout, time_first
 from gail.core.config import require
 from gail.core.engine import Turn
 from gail.core.errors import InputError
@@ -198,10 +198,10 @@ class PPO:
         """The policy's turns on one rollout, judged by ``rewards`` ``[T, N]``."""
         config, policy = self.config, self.policy
         with torch.no_grad():
-            features = policy.features(rollout.obs.flatten(0, 1))
+            features = policy.features(time_first(rollout.obs))
             samples = rollout.samples.flatten(0, 1)
             log_prob, _, value = policy.evaluate_features(features, samples)
-            next_value = policy.values(policy.features(rollout.next_obs.flatten(0, 1)))
+            next_value = policy.values(policy.features(time_first(rollout.next_obs)))
             shape = rewards.shape
             values = self.scale.unscale(value).view(shape)
             gae = advantages(
@@ -235,7 +235,7 @@ class PPO:
                 minibatch = PPOBatch(*parts)
                 yield Turn(self.player.name, minibatch, minibatch.weight.sum())
         # Only now: within a round the policy that is trained must be the one that acted.
-        policy.update_normalizer(rollout.obs.flatten(0, 1), weight.flatten())
+        policy.update_normalizer(time_first(rollout.obs), weight.flatten())
 
     def state_dict(self) -> dict[str, Any]:
         """What the player does not hold: the value scale and the shuffling."""

@@ -11,21 +11,22 @@ import torch
 from torch import Tensor
 
 from gail.agents.policy import Policy, PolicyOutput
+from gail.core.leaves import Leaves, join_leaves, map_leaves
 from gail.demos.types import Transitions
 from gail.envs.vec import Step, VecEnv
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """T steps of N environments; every tensor is ``[T, N, ...]``."""
+    """T steps of N environments; every tensor is ``[T, N, ...]``; observations may be flat dicts of them."""
 
-    obs: Tensor
+    obs: Leaves
     """The states acted in."""
     samples: Tensor
     """What the policy drew ``[T, N, k]``."""
     actions: Tensor
     """The actions as executed."""
-    next_obs: Tensor
+    next_obs: Leaves
     """The true successors."""
     rewards: Tensor
     """The environment's own reward."""
@@ -41,12 +42,17 @@ class Rollout:
     def transitions(self) -> Transitions:
         """The same steps as one batch of T * N rows, time first."""
         return Transitions(
-            self.obs.flatten(0, 1),
+            time_first(self.obs),
             self.actions.flatten(0, 1),
-            self.next_obs.flatten(0, 1),
+            time_first(self.next_obs),
             self.terminated.flatten(0, 1),
             self.rewards.flatten(0, 1),
         )
+
+
+def time_first(obs: Leaves) -> Leaves:
+    """Observations ``[T, N, ...]`` as ``[T * N, ...]``."""
+    return map_leaves(lambda leaf: leaf.flatten(0, 1), obs)
 
 
 class EpisodeStats:
@@ -116,7 +122,7 @@ class Record:
     """A rollout in the making, step by step."""
 
     def __init__(self) -> None:
-        self.observed: list[Tensor] = []
+        self.observed: list[Leaves] = []
         self.outputs: list[PolicyOutput] = []
         self.steps: list[Step] = []
 
@@ -128,17 +134,17 @@ class Record:
 
     def rollout(self, stats: EpisodeStats) -> Rollout:
         """All steps, also counted in ``stats``."""
-        rewards, terminated, truncated, valid, next_obs = (
+        rewards, terminated, truncated, valid = (
             torch.stack([getattr(step, name) for step in self.steps])
-            for name in ("reward", "terminated", "truncated", "valid", "next_obs")
+            for name in ("reward", "terminated", "truncated", "valid")
         )
         host = [t.cpu().numpy() for t in (rewards, terminated | truncated, valid)]
         lengths = [stats.add(*rows) for rows in zip(*host, strict=True)]
         return Rollout(
-            obs=torch.stack(self.observed),
+            obs=join_leaves(torch.stack, self.observed),
             samples=torch.stack([output.sample for output in self.outputs]),
             actions=torch.stack([output.action for output in self.outputs]),
-            next_obs=next_obs,
+            next_obs=join_leaves(torch.stack, [step.next_obs for step in self.steps]),
             rewards=rewards,
             terminated=terminated,
             truncated=truncated,

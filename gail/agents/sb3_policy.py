@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from gail.agents.heads import CategoricalHead
 from gail.agents.policy import NetworkPolicy, PolicyOutput, RecurrentState
 from gail.core.errors import InputError
-from gail.envs.spaces import SUPPORTED, SpaceEncoder, is_image
+from gail.envs.leaves import SUPPORTED
+from gail.envs.spaces import SpaceEncoder, is_image
 
 Algorithm = Literal["ppo", "dqn", "sac", "td3"]
 Noise = Literal["none", "constant", "layer", "state"]

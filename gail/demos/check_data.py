@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gail.core.leaves import named_leaves
 from gail.demos.findings import Finding, SkippedCheck
 from gail.demos.types import Demonstrations, Trajectory
 
@@ -17,8 +18,8 @@ TOLERANCE = 1e-5
 def check_finite(demos: Demonstrations) -> Iterator[Finding]:
     """NaN and infinity in observations, actions and rewards."""
     for index, trajectory in enumerate(demos):
-        for name in ("observations", "actions", "rewards"):
-            value = getattr(trajectory, name)
+        fields = ("observations", "actions", "rewards")
+        for name, value in (leaf for field in fields for leaf in named_leaves(field, getattr(trajectory, field))):
             if value is None or value.dtype.kind != "f":
                 continue
             bad = ~np.isfinite(value)
@@ -35,9 +36,10 @@ def check_duplicates(demos: Demonstrations) -> Iterator[Finding]:
     """Episodes whose observations and actions equal an earlier one's."""
     if demos.kind == "transitions":
         return
-    first_with: dict[tuple[bytes, bytes], int] = {}
+    first_with: dict[tuple[bytes, ...], int] = {}
     for index, trajectory in enumerate(demos):
-        key = (trajectory.observations.tobytes(), trajectory.actions.tobytes())
+        observations = named_leaves("observations", trajectory.observations)
+        key = (*(rows.tobytes() for _, rows in observations), trajectory.actions.tobytes())
         earlier = first_with.setdefault(key, index)
         if earlier != index:
             yield Finding("duplicate-episodes", index, f"found the same rows as in episode {earlier}; expected others")
@@ -73,8 +75,16 @@ def check_end_flags(demos: Demonstrations) -> Iterator[Finding | SkippedCheck]:
 
 def check_spaces(demos: Demonstrations, observation_space: Any, action_space: Any) -> Iterator[Finding]:
     """Shape, dtype and bounds of every episode against the environment's spaces."""
+    from gail.envs.leaves import leaf_spaces
+
     for index, trajectory in enumerate(demos):
-        yield from _check_space(index, "observations", trajectory.observations, observation_space)
+        leaves = dict(named_leaves("observations", leaf_spaces(observation_space)))
+        found = dict(named_leaves("observations", trajectory.observations))
+        if found.keys() != leaves.keys():
+            message = f"observations: found the parts {', '.join(found)}; expected {', '.join(leaves)}"
+            yield Finding("wrong-shape", index, message)
+        for name in found.keys() & leaves.keys():
+            yield from _check_space(index, name, found[name], leaves[name])
         yield from _check_space(index, "actions", trajectory.actions, action_space)
 
 
@@ -84,7 +94,8 @@ def is_playable(trajectory: Trajectory, observation_space: Any, action_space: An
     States outside the observation space are playable: they are what follows a missed end.
     """
     return (
-        trajectory.observations.shape[1:] == observation_space.shape
+        not isinstance(trajectory.observations, dict)
+        and trajectory.observations.shape[1:] == observation_space.shape
         and _same_kind(trajectory.observations.dtype, np.dtype(observation_space.dtype))
         and bool(np.isfinite(trajectory.observations).all() and np.isfinite(trajectory.actions).all())
         and not any(_check_space(0, "actions", trajectory.actions, action_space))

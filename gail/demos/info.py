@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gail.core.errors import InputError
+from gail.core.leaves import map_leaves
 from gail.demos.types import Demonstrations
 
 
@@ -18,8 +19,8 @@ def describe(demos: Demonstrations) -> dict[str, Any]:
     Returns:
         ``env_id``, ``env_kwargs``, ``episodes``, ``steps``, ``return`` and ``length`` (each with mean,
         std, min, max; ``return`` is None where rewards are not recorded), ``ends`` (episodes by end flag,
-        unknown counted apart), ``observations`` and ``actions`` (shape and dtype of a row), ``source``,
-        ``format``, ``kind``, ``dropped``, ``path``, ``hash`` (None where not read from a file),
+        unknown counted apart), ``observations`` and ``actions`` (shape and dtype of a row; by leaf, if several),
+        ``source``, ``format``, ``kind``, ``dropped``, ``path``, ``hash`` (None where not read from a file),
         ``synthetic`` and ``generator``.
 
     Raises:
@@ -40,8 +41,8 @@ def describe(demos: Demonstrations) -> dict[str, Any]:
             "neither": sum(t.terminated is False and t.truncated is False for t in demos),
             "unknown": sum(not (t.terminated or t.truncated) and None in (t.terminated, t.truncated) for t in demos),
         },
-        "observations": {"shape": list(first.observations.shape[1:]), "dtype": str(first.observations.dtype)},
-        "actions": {"shape": list(first.actions.shape[1:]), "dtype": str(first.actions.dtype)},
+        "observations": map_leaves(_row_layout, first.observations),
+        "actions": _row_layout(first.actions),
         "source": demos.source,
         "format": demos.format,
         "kind": demos.kind,
@@ -51,6 +52,10 @@ def describe(demos: Demonstrations) -> dict[str, Any]:
         "synthetic": demos.generator is not None,
         "generator": demos.generator,
     }
+
+
+def _row_layout(rows: np.ndarray) -> dict[str, Any]:
+    return {"shape": list(rows.shape[1:]), "dtype": str(rows.dtype)}
 
 
 def file_hash(path: str | Path) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gail.core.leaves import Leaves, map_leaves, named_leaves
 from gail.demos.errors import DemosError
 from gail.demos.fields import (
     last_flag,
@@ -125,7 +126,7 @@ def _hdf5_episodes(folder: Path, metadata: dict[str, Any]) -> Iterator[RecordedE
 
 
 def _hdf5_episode(path: Path, index: int, group: Any, metadata: dict[str, Any]) -> RecordedEpisode:
-    def read(name: str) -> np.ndarray:
+    def read(name: str) -> Leaves:
         import h5py
 
         where = f"episode {index}: {name}"
@@ -134,7 +135,14 @@ def _hdf5_episode(path: Path, index: int, group: Any, metadata: dict[str, Any]) 
             raise DemosError(f"{path}: {where} is missing; found {', '.join(group)}")
         item = group[name] if isinstance(link, h5py.HardLink) else None
         if isinstance(item, h5py.Group):
-            raise DemosError(f"{path}: {where}: expected one array, found parts {', '.join(item)}")
+            if name != "observations" and not name.startswith("observations/"):
+                raise DemosError(f"{path}: {where}: expected one array, found parts {', '.join(item)}")
+            parts: dict[str, Any] = {}
+            for key in item:
+                # Minari calls the parts of a tuple _index_0 and so on.
+                inner, short = read(f"{name}/{key}"), key.removeprefix("_index_")
+                parts |= dict(named_leaves(short, inner))
+            return parts
         # Links and external storage would read other files of this machine.
         if not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
             raise DemosError(f"{path}: {where}: expected an array in the file itself, found a link elsewhere")
@@ -145,7 +153,9 @@ def _hdf5_episode(path: Path, index: int, group: Any, metadata: dict[str, Any]) 
         for name, space in (("observations", "observation_space"), ("actions", "action_space"))
     }
     arrays = {
-        name: _decode_images(path, read(name)) if is_jpeg else require_numbers(path, name, read(name))
+        name: _decode_images(path, read(name))
+        if is_jpeg
+        else map_leaves(lambda rows, name=name: require_numbers(path, name, rows), read(name))
         for name, is_jpeg in images.items()
     }
     seed = group.attrs.get("seed")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gail.core.errors import InputError
+from gail.core.leaves import Leaves, named_leaves
 from gail.demos.archive import refuse_existing
 from gail.demos.minari_read import ENV_ID, ENV_KWARGS, UNKNOWN_END
 from gail.demos.types import Demonstrations
@@ -76,7 +77,7 @@ def _write_hdf5(demos: Demonstrations, path: Path) -> None:
             last = np.zeros(len(trajectory), dtype=bool)
             last[-1] = True
             arrays = {
-                "observations": trajectory.observations,
+                **_parts("observations", trajectory.observations),
                 "actions": trajectory.actions,
                 "rewards": trajectory.rewards,
                 "terminations": last & bool(trajectory.terminated),
@@ -84,6 +85,14 @@ def _write_hdf5(demos: Demonstrations, path: Path) -> None:
             }
             for name, value in arrays.items():
                 group.create_dataset(name, data=value, chunks=True, compression="gzip", compression_opts=4)
+
+
+def _parts(name: str, rows: Leaves) -> dict[str, np.ndarray]:
+    """Datasets by their path in the group; Minari calls the parts of a tuple ``_index_0`` and so on."""
+    return {
+        "/".join(f"_index_{part}" if part.isdecimal() else part for part in path.split("/")): leaf
+        for path, leaf in named_leaves(name, rows)
+    }
 
 
 def _metadata(demos: Demonstrations, path: Path) -> dict[str, Any]:
@@ -151,7 +160,30 @@ def _spaces(demos: Demonstrations) -> tuple[Any, Any]:
             known = env.observation_space, env.action_space
             env.close()
     first = demos.trajectories[0]
-    return _space(first.observations, known[0]), _space(first.actions, known[1], max(t.actions.max() for t in demos))
+    return _observation_space(first.observations, known[0]), _space(
+        first.actions, known[1], max(t.actions.max() for t in demos)
+    )
+
+
+def _observation_space(sample: Leaves, known: Any) -> Any:
+    if not isinstance(sample, dict):
+        return _space(sample, known)
+    from gail.envs.leaves import leaf_spaces
+
+    leaves = leaf_spaces(known) if known is not None else {}
+    return known if isinstance(leaves, dict) and leaves.keys() == sample.keys() else _nested(sample)
+
+
+def _nested(sample: dict[str, np.ndarray]) -> Any:
+    """The plainest Dict or Tuple space around leaves named by their paths."""
+    from gymnasium import spaces
+
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for path, leaf in sample.items():
+        key, _, rest = path.partition("/")
+        groups.setdefault(key, {})[rest] = leaf
+    parts = {key: _space(group[""], None) if "" in group else _nested(group) for key, group in groups.items()}
+    return spaces.Tuple(tuple(parts.values())) if all(key.isdecimal() for key in parts) else spaces.Dict(parts)
 
 
 def _space(sample: np.ndarray, known: Any, largest: Any = None) -> Any:

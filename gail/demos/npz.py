@@ -2,6 +2,7 @@
 
 ==================  ==========================================================================
 ``observations``    ``[sum(T_i + 1), ...]``: each episode's states, its last successor included
+                    (Dict and Tuple spaces: one array per leaf, ``observations/key``)
 ``actions``         ``[sum(T_i), ...]``
 ``rewards``         ``[sum(T_i)]``; absent where not recorded
 ``lengths``         ``[E]`` integers: T_i
@@ -28,7 +29,8 @@ from pathlib import Path
 import numpy as np
 
 from gail.core.errors import InputError
-from gail.demos.archive import read_npz, stream_npz, write_npz
+from gail.core.leaves import Leaves, gather_leaves, join_leaves, map_leaves, named_leaves
+from gail.demos.archive import npz_members, read_npz, stream_npz, write_npz
 from gail.demos.errors import DemosError
 from gail.demos.fields import (
     read_env_id,
@@ -57,10 +59,15 @@ def read_flat_npz(path: Path, options: ReadOptions) -> Demonstrations:
     Raises:
         DemosError: one line naming the file, the field, what was found and what was expected.
     """
-    data = read_npz(path, ("observations", "actions", "lengths"), _OPTIONAL)
+    parts = [name for name in npz_members(path) if name.startswith("observations/")]
+    data = read_npz(path, ("actions", "lengths", *(parts or ["observations"])), _OPTIONAL)
     lengths = _read_lengths(path, data["lengths"])
     episodes, steps = len(lengths), sum(lengths)
-    for name, rows in (("observations", steps + episodes), ("actions", steps)):
+    stored = gather_leaves("observations", data)
+    for name, rows in (
+        *((name, steps + episodes) for name, _ in named_leaves("observations", stored)),
+        ("actions", steps),
+    ):
         require_numbers(path, name, data[name])
         require_rows(path, name, data[name], rows, f"{steps} steps in {episodes} episodes")
     rewards: list[np.ndarray] | list[None] = [None] * episodes
@@ -75,8 +82,8 @@ def read_flat_npz(path: Path, options: ReadOptions) -> Demonstrations:
     kind = texts.get("kind", "episodes")
     if kind not in ("episodes", "transitions"):
         raise DemosError(f"{path}: field 'kind': expected 'episodes' or 'transitions', found {kind[:40]!r}")
-    observations = split_rows(data["observations"], [length + 1 for length in lengths])
-    if "stack" in data:
+    observations = _split(stored, [length + 1 for length in lengths])
+    if "stack" in data and not parts:
         depth = _read_stack(path, data["stack"])
         observations = [stack_frames(frames, depth) for frames in observations]
     recorded = map(
@@ -112,12 +119,18 @@ def write_flat_npz(demos: Demonstrations, path: Path, *, overwrite: bool = False
     """
     arrays = _all_but_observations(demos, path)
     observations = [t.observations for t in demos]
-    frames = [single_frames(rows) for rows in observations]
+    frames = [None if isinstance(rows, dict) else single_frames(rows) for rows in observations]
     once = [rows for rows in frames if rows is not None]
     if len(once) == len(observations):
         arrays["stack"] = np.asarray(observations[0].shape[1])
         observations = once
-    write_npz(path, {"observations": np.concatenate(observations), **arrays}, overwrite=overwrite)
+    joined = named_leaves("observations", join_leaves(np.concatenate, observations))
+    write_npz(path, {**dict(joined), **arrays}, overwrite=overwrite)
+
+
+def _split(rows: Leaves, lengths: list[int]) -> list[Leaves]:
+    pieces = map_leaves(lambda leaf: split_rows(leaf, lengths), rows)
+    return [map_leaves(lambda cut, index=index: cut[index], pieces) for index in range(len(lengths))]
 
 
 def write_flat_npz_streamed(
@@ -141,13 +154,12 @@ def _all_but_observations(demos: Demonstrations, path: Path) -> dict[str, np.nda
     trajectories = demos.trajectories
     if not trajectories:
         raise InputError(f"{path}: nothing to write: expected at least one episode")
-    for name in ("observations", "actions"):
-        kinds = {(getattr(t, name).dtype, getattr(t, name).shape[1:]) for t in trajectories}
-        if len(kinds) > 1:
-            raise InputError(
-                f"{path}: field {name!r}: expected one dtype and shape in all episodes, found {len(kinds)}"
-            )
-        require_numbers(path, name, getattr(trajectories[0], name))
+    for field in ("observations", "actions"):
+        leaves = [named_leaves(field, getattr(t, field)) for t in trajectories]
+        if len({tuple((name, rows.dtype, rows.shape[1:]) for name, rows in episode) for episode in leaves}) > 1:
+            raise InputError(f"{path}: field {field!r}: expected one dtype and shape in all episodes, found several")
+        for name, rows in leaves[0]:
+            require_numbers(path, name, rows)
     arrays = {
         "actions": np.concatenate([t.actions for t in trajectories]),
         "lengths": np.asarray([len(t) for t in trajectories], dtype=np.int64),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gail.core.errors import InputError
+from gail.core.leaves import Leaves, map_leaves, named_leaves
 from gail.demos.columns import Columns
 from gail.demos.errors import ROW_COUNTS, DemosError
 from gail.demos.types import Trajectory
@@ -37,7 +38,7 @@ class ReadOptions:
 class RecordedEpisode:
     """One episode as a file holds it."""
 
-    observations: np.ndarray
+    observations: Leaves
     """``[T + 1, ...]``, or ``[T, ...]`` where the format stores no last successor."""
     actions: np.ndarray
     """``[T, ...]``."""
@@ -72,12 +73,12 @@ def assemble(
     for index, episode in enumerate(episodes):
         length = len(episode.actions)
         expected = length + 1 if has_last_successor else length
-        if len(episode.observations) != expected:
-            raise DemosError(
-                f"{path}: episode {index}: expected {expected} observations for {length} actions, "
-                f"found {len(episode.observations)}",
-                ROW_COUNTS,
-            )
+        for name, rows in named_leaves("observations", episode.observations):
+            if len(rows) != expected:
+                raise DemosError(
+                    f"{path}: episode {index}: expected {expected} {name} for {length} actions, found {len(rows)}",
+                    ROW_COUNTS,
+                )
         if episode.rewards is not None and episode.rewards.shape != (length,):
             raise DemosError(
                 f"{path}: episode {index}: expected {length} rewards, found shape {episode.rewards.shape}",
@@ -91,7 +92,7 @@ def assemble(
             continue
         trajectories.append(
             Trajectory(
-                episode.observations[: count + 1],
+                map_leaves(lambda rows, count=count: rows[: count + 1], episode.observations),
                 episode.actions[kept],
                 None if episode.rewards is None else episode.rewards[kept],
                 episode.terminated if complete else None,

@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gail.core.leaves import Leaves, first_leaf, join_leaves, map_leaves, named_leaves
+
 
 @dataclass(frozen=True)
 class Trajectory:
     """One episode of T steps, or a piece of one."""
 
-    observations: np.ndarray
-    """``[T + 1, ...]``: the states acted in, then the last successor."""
+    observations: Leaves
+    """``[T + 1, ...]``: the states acted in, then the last successor; of Dict and Tuple spaces one array per leaf."""
     actions: np.ndarray
     """``[T, ...]``: the actions as executed."""
     rewards: np.ndarray | None
@@ -35,8 +37,9 @@ class Trajectory:
         length = len(self.actions)
         if length == 0:
             raise ValueError("a trajectory needs at least one step")
-        if len(self.observations) != length + 1:
-            raise ValueError(f"{length} actions need {length + 1} observations, found {len(self.observations)}")
+        for name, rows in named_leaves("observations", self.observations):
+            if len(rows) != length + 1:
+                raise ValueError(f"{length} actions need {length + 1} {name}, found {len(rows)}")
         if self.rewards is not None and self.rewards.shape != (length,):
             raise ValueError(f"{length} actions need rewards of shape ({length},), found {self.rewards.shape}")
         if self.terminated and self.truncated:
@@ -100,11 +103,11 @@ class Demonstrations:
 class Transitions:
     """A batch of B steps: all that a discriminator or a transition generator sees."""
 
-    obs: Tensor
-    """``[B, ...]``: the states acted in."""
+    obs: Leaves
+    """``[B, ...]``: the states acted in; of Dict and Tuple spaces a flat dict of tensors."""
     actions: Tensor
     """``[B, ...]``: the actions as executed."""
-    next_obs: Tensor
+    next_obs: Leaves
     """``[B, ...]``: the true successors, same shape and dtype as ``obs``."""
     terminated: Tensor
     """``[B]`` bool: whether the task ended at this step."""
@@ -112,12 +115,13 @@ class Transitions:
     """``[B]``; discriminators never read it."""
 
     def __post_init__(self) -> None:
-        batch = self.obs.shape[0]
-        if self.next_obs.shape != self.obs.shape or self.next_obs.dtype != self.obs.dtype:
-            raise ValueError(
-                f"next_obs must be like obs: {tuple(self.next_obs.shape)} {self.next_obs.dtype} against "
-                f"{tuple(self.obs.shape)} {self.obs.dtype}"
-            )
+        batch = first_leaf(self.obs).shape[0]
+        for (_, next_obs), (_, obs) in zip(named_leaves("", self.next_obs), named_leaves("", self.obs), strict=True):
+            if next_obs.shape != obs.shape or next_obs.dtype != obs.dtype or obs.shape[0] != batch:
+                raise ValueError(
+                    f"next_obs must be like obs: {tuple(next_obs.shape)} {next_obs.dtype} against "
+                    f"{tuple(obs.shape)} {obs.dtype}"
+                )
         if self.actions.shape[0] != batch:
             raise ValueError(f"actions: {self.actions.shape[0]} rows, obs: {batch}")
         for name, value in (("terminated", self.terminated), ("rewards", self.rewards)):
@@ -127,13 +131,13 @@ class Transitions:
             raise ValueError(f"terminated must be bool, found {self.terminated.dtype}")
 
     def __len__(self) -> int:
-        return self.obs.shape[0]
+        return int(first_leaf(self.obs).shape[0])
 
     def __getitem__(self, index: Tensor | slice) -> Transitions:
         return Transitions(
-            self.obs[index],
+            map_leaves(lambda leaf: leaf[index], self.obs),
             self.actions[index],
-            self.next_obs[index],
+            map_leaves(lambda leaf: leaf[index], self.next_obs),
             self.terminated[index],
             None if self.rewards is None else self.rewards[index],
         )
@@ -156,7 +160,7 @@ def to_transitions(
         generator: draws the first step of each trajectory; needed with ``subsample > 1``.
         device: where the batch lives.
     """
-    rows: dict[str, list[np.ndarray]] = {
+    rows: dict[str, list[Leaves]] = {
         "obs": [],
         "actions": [],
         "next_obs": [],
@@ -173,15 +177,17 @@ def to_transitions(
         keep = slice(start, length, subsample)
         ended = np.zeros(length, dtype=bool)
         ended[-1] = bool(trajectory.terminated)
-        rows["obs"].append(trajectory.observations[:-1][keep])
-        rows["next_obs"].append(trajectory.observations[1:][keep])
+        rows["obs"].append(map_leaves(lambda leaf, keep=keep: leaf[:-1][keep], trajectory.observations))
+        rows["next_obs"].append(map_leaves(lambda leaf, keep=keep: leaf[1:][keep], trajectory.observations))
         rows["actions"].append(trajectory.actions[keep])
         rows["terminated"].append(ended[keep])
         if trajectory.rewards is not None:
             rows["rewards"].append(trajectory.rewards[keep])
 
-    def stack(name: str) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(np.concatenate(rows[name]))).to(device)
+    def stack(name: str) -> Leaves:
+        return join_leaves(
+            lambda pieces: torch.from_numpy(np.ascontiguousarray(np.concatenate(pieces))).to(device), rows[name]
+        )
 
     has_rewards = len(rows["rewards"]) == len(demos)
     return Transitions(

@@ -13,7 +13,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gail.envs.chunk import ActionLog, element_layout
+from gail.envs.chunk import ActionLog
+from gail.envs.leaves import element_layout
 from gail.envs.vec import State, Step, VecEnv
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,7 +14,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from gail.core.errors import InputError
-from gail.envs.chunk import element_layout
+from gail.core.leaves import Leaves, map_leaves, named_leaves
+from gail.envs.leaves import element_layout, leaf_spaces
 from gail.envs.spaces import legal_actions
 from gail.envs.vec import Step, VecEnv
 
@@ -95,7 +96,7 @@ def check_vec_env(env: VecEnv, steps: int = 200, factory: Callable[[int], VecEnv
     if "layout" in found.by_rule:
         return list(found.by_rule.values())
     again = env.reset(_SEED)
-    repeated = [first.equal(again), *(_same(a, env.step(x)) for a, x in zip(played, actions, strict=False))]
+    repeated = [_equal(first, again), *(_same(a, env.step(x)) for a, x in zip(played, actions, strict=False))]
     found.require(
         "seed",
         all(repeated),
@@ -157,7 +158,7 @@ def _play_and_check(found: Findings, env: VecEnv, obs: Tensor, actions: list[Ten
         ended = step.terminated | step.truncated
         found.require(
             "successor",
-            step.obs[~ended].equal(step.next_obs[~ended]),
+            _equal(*(map_leaves(lambda rows, kept=~ended: rows[kept], obs) for obs in (step.obs, step.next_obs))),
             f"step {index}",
             "obs that differs from next_obs in a row that did not end",
             "the same values",
@@ -211,16 +212,30 @@ def _check_tensor(
     return kept
 
 
-def _check_obs(found: Findings, env: VecEnv, name: str, obs: Tensor) -> None:
-    shape, dtype = element_layout(env.observation_space)
+def _check_obs(found: Findings, env: VecEnv, name: str, obs: Leaves) -> None:
+    leaves = leaf_spaces(env.observation_space)
+    if isinstance(leaves, dict):
+        kept = isinstance(obs, Mapping) and obs.keys() == leaves.keys()
+        what = f"the keys {', '.join(obs)}" if isinstance(obs, Mapping) else str(type(obs))
+        mend = "return a flat dict of tensors: nested keys joined by '/', tuple positions as numbers"
+        found.require("layout", kept, name, what, f"the keys {', '.join(leaves)}", mend)
+        if not kept:
+            return
+    parts = dict(named_leaves(name, obs))
+    for label, space in named_leaves(name, leaves):
+        _check_leaf(found, env, label, parts[label], space)
+
+
+def _check_leaf(found: Findings, env: VecEnv, name: str, obs: Tensor, space: gym.Space) -> None:
+    shape, dtype = element_layout(space)
     torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
     if _check_tensor(found, env, name, obs, (env.num_envs, *shape), torch_dtype):
         found.require(
             "obs-in-space",
-            _inside(env.observation_space, obs.cpu().numpy()),
+            _inside(space, obs.cpu().numpy()),
             name,
             "values outside the space, or NaN",
-            f"elements of {env.observation_space}",
+            f"elements of {space}",
             "widen the observation space, or clip or mend the values",
         )
 
@@ -228,6 +243,8 @@ def _check_obs(found: Findings, env: VecEnv, name: str, obs: Tensor) -> None:
 def _inside(space: gym.Space, values: np.ndarray) -> bool:
     if isinstance(space, spaces.Box):
         return bool(np.all((values >= space.low) & (values <= space.high)))
+    if isinstance(space, spaces.MultiBinary):
+        return bool(np.all((values == 0) | (values == 1)))
     assert isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
     count = space.n if isinstance(space, spaces.Discrete) else space.nvec
     return bool(np.all((values >= space.start) & (values < space.start + count)))
@@ -235,7 +252,13 @@ def _inside(space: gym.Space, values: np.ndarray) -> bool:
 
 def _tensors(step: Step) -> list[Tensor]:
     extras = [step.info[name] for name in sorted(step.info)]
-    return [getattr(step, field.name) for field in fields(step) if field.name != "info"] + extras
+    own = [named_leaves("", getattr(step, field.name)) for field in fields(step) if field.name != "info"]
+    return [tensor for leaves in own for _, tensor in leaves] + extras
+
+
+def _equal(a: Leaves, b: Leaves) -> bool:
+    pairs = zip(named_leaves("", a), named_leaves("", b), strict=True)
+    return all(torch.equal(left, right) for (_, left), (_, right) in pairs)
 
 
 def _same(a: Step, b: Step) -> bool:
@@ -244,7 +267,9 @@ def _same(a: Step, b: Step) -> bool:
 
 
 def _copy(step: Step) -> Step:
-    tensors = {field.name: getattr(step, field.name).clone() for field in fields(step) if field.name != "info"}
+    tensors = {
+        field.name: map_leaves(torch.clone, getattr(step, field.name)) for field in fields(step) if field.name != "info"
+    }
     return Step(**tensors, info={name: tensor.clone() for name, tensor in step.info.items()})
 
 
@@ -274,7 +299,7 @@ def _check_state(found: Findings, env: VecEnv, actions: list[Tensor]) -> None:
     state = copy.deepcopy(state)
     expected = [_copy(env.step(action)) for action in actions[half:]]
     obs = env.load_state_dict(state)
-    kept = [before is None or torch.equal(obs, before)]
+    kept = [before is None or _equal(obs, before)]
     kept += [_same(step, env.step(action)) for step, action in zip(expected, actions[half:], strict=True)]
     found.require(
         "state-restore",
@@ -307,7 +332,7 @@ def _check_num_envs(found: Findings, env: VecEnv, factory: Callable[[int], VecEn
     rows = smaller.num_envs
     try:
         obs = larger.reset(_SEED)
-        kept = [torch.equal(smaller.reset(_SEED), obs[:rows])]
+        kept = [_equal(smaller.reset(_SEED), map_leaves(lambda leaf: leaf[:rows], obs))]
         for drawn in _random_actions(larger, 50):
             action = _legal(larger, obs, drawn)
             step = larger.step(action)

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from gail.core.errors import InputError
+from gail.core.leaves import Leaves, gather_leaves, map_leaves, named_leaves
 from gail.envs.atari import is_atari
 from gail.envs.atari_single import make_single, silence
+from gail.envs.leaves import element_layout, leaf_spaces, leaf_values
 from gail.envs.rendering import prepare_headless, render_frame
 
 REPLAY_LIMIT = 100_000
@@ -66,27 +67,15 @@ def make_env(spec: EnvSpec, env_kwargs: Mapping[str, Any]) -> gym.Env:
     return gym.make(spec, disable_env_checker=True, **kwargs)
 
 
-def element_layout(space: gym.Space) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and dtype of one element of a Box, Discrete or MultiDiscrete space.
-
-    Raises:
-        InputError: for any other space.
-    """
-    if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete):
-        raise InputError(f"space {space} is not supported; supported are Box, Discrete and MultiDiscrete")
-    assert space.shape is not None and space.dtype is not None
-    return tuple(space.shape), np.dtype(space.dtype)
-
-
 @dataclass(frozen=True)
 class Buffers:
     """What a chunk of n environments reads and writes; arrays may be slices of shared memory."""
 
     actions: Array
     """``[n, ...]``, the action space's dtype."""
-    next_obs: Array
-    """``[n, ...]``: the successors, the observation space's dtype."""
-    reset_obs: Array
+    next_obs: Leaves
+    """``[n, ...]``: the successors, the observation space's dtype; of Dict and Tuple spaces one array per leaf."""
+    reset_obs: Leaves
     """``[n, ...]``: the next episode's first observations, fresh in rows that just ended."""
     reward: Array
     """``[n]`` float32."""
@@ -101,22 +90,37 @@ class Buffers:
     def layout(
         count: int, observation_space: gym.Space, action_space: gym.Space
     ) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Shape and dtype of each field for ``count`` environments."""
-        obs_shape, obs_dtype = element_layout(observation_space)
+        """Shape and dtype of each field for ``count`` environments; leaves are fields of their own, ``field/key``."""
         act_shape, act_dtype = element_layout(action_space)
+        rows = map_leaves(_rows_of(count), leaf_spaces(observation_space))
         return {
             "actions": ((count, *act_shape), act_dtype),
-            "next_obs": ((count, *obs_shape), obs_dtype),
-            "reset_obs": ((count, *obs_shape), obs_dtype),
+            **dict(named_leaves("next_obs", rows)),
+            **dict(named_leaves("reset_obs", rows)),
             "reward": ((count,), np.dtype(np.float32)),
             "terminated": ((count,), np.dtype(np.bool_)),
             "truncated": ((count,), np.dtype(np.bool_)),
             "playing": ((count,), np.dtype(np.bool_)),
         }
 
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> Buffers:
+        """From arrays named as in :meth:`layout`."""
+        return cls(**{name: gather_leaves(name, arrays) for name in cls.__dataclass_fields__})
+
     def rows(self, start: int, stop: int) -> Buffers:
         """The same memory, rows ``start`` to ``stop`` only."""
-        return Buffers(**{name: array[start:stop] for name, array in vars(self).items()})
+        return Buffers(
+            **{name: map_leaves(lambda array: array[start:stop], leaves) for name, leaves in vars(self).items()}
+        )
+
+
+def _rows_of(count: int) -> Callable[[gym.Space], tuple[tuple[int, ...], np.dtype]]:
+    def layout(space: gym.Space) -> tuple[tuple[int, ...], np.dtype]:
+        shape, dtype = element_layout(space)
+        return (count, *shape), dtype
+
+    return layout
 
 
 class ActionLog:
@@ -172,7 +176,11 @@ class EnvChunk:
         """Step ``envs`` into ``buffers`` (n rows)."""
         self.envs = list(envs)
         self.buffers = buffers
-        self._shape, self._dtype = buffers.next_obs.shape[1:], buffers.next_obs.dtype
+        self._space = self.envs[0].observation_space
+        self._composite = isinstance(buffers.next_obs, dict)
+        # Of a single leaf; a composite observation is checked leaf by leaf.
+        self._shape = () if self._composite else buffers.next_obs.shape[1:]
+        self._dtype = None if self._composite else buffers.next_obs.dtype
         self._log = ActionLog(buffers.actions)
         # How each running episode started: a seed, or the random generator's state before the reset.
         self._starts: list[Any] = []
@@ -197,19 +205,29 @@ class EnvChunk:
     def _start_episode(self, index: int, seed: int | None) -> None:
         env = self.envs[index]
         self._starts[index] = env.unwrapped.np_random.bit_generator.state if seed is None else seed
-        obs = env.reset(seed=seed)[0]
-        self.buffers.reset_obs[index] = self._checked(index, obs, "from reset")
-        self._check_finite(self.buffers.reset_obs[index : index + 1], "an observation from reset", index)
+        self._store(self.buffers.reset_obs, index, env.reset(seed=seed)[0], " from reset")
+        for name, rows in named_leaves("", self.buffers.reset_obs):
+            self._check_finite(rows[index : index + 1], f"an observation{name and ' ' + name[1:]} from reset", index)
         self._log.start_episode(index)
 
-    def _checked(self, index: int, obs: Any, whence: str = "") -> Array:
+    def _store(self, target: Leaves, index: int, obs: Any, whence: str = "") -> None:
+        """Write ``obs`` into row ``index`` of ``target``, checked."""
+        try:
+            leaves = leaf_values(self._space, obs)
+        except (KeyError, IndexError, TypeError) as error:
+            found = f"{type(obs).__name__} ({type(error).__name__}: {error})"
+            raise RowFault(index, f"returned an observation{whence} of {found}, expected {self._space}") from None
+        for (name, rows), (_, value) in zip(named_leaves("", target), named_leaves("", leaves), strict=True):
+            rows[index] = self._checked(index, value, rows, f"{name and ' ' + name[1:]}{whence}")
+
+    def _checked(self, index: int, obs: Any, rows: Array, whence: str) -> Array:
         """``obs`` as an array, whose assignment to a row would hide a wrong shape (by broadcasting) or dtype."""
         array = np.asarray(obs)
-        if np.can_cast(array.dtype, self._dtype, "same_kind") and array.shape == self._shape:
+        if np.can_cast(array.dtype, rows.dtype, "same_kind") and array.shape == rows.shape[1:]:
             return array
         found = f"{array.dtype} {list(array.shape)}" if array.dtype != object else type(obs).__name__
-        where = f" {whence}" if whence else ""
-        raise RowFault(index, f"returned an observation{where} of {found}, expected {self._dtype} {list(self._shape)}")
+        expected = f"{rows.dtype} {list(rows.shape[1:])}"
+        raise RowFault(index, f"returned an observation{whence} of {found}, expected {expected}")
 
     def _check_finite(self, rows: Array, what: str, first: int = 0) -> None:
         """Raise a RowFault where ``rows`` ``[n, ...]`` hold NaN or infinity; ``first`` is the number of row 0."""
@@ -236,8 +254,11 @@ class EnvChunk:
             playing[index] = True
             try:
                 obs, earned, over, cut, _ = env.step(actions[index])
-                sound = obs.__class__ is np.ndarray and obs.dtype is dtype and obs.shape == shape
-                next_obs[index] = obs if sound else self._checked(index, obs)
+                # What sound environments return passes without a call.
+                if obs.__class__ is np.ndarray and obs.dtype is dtype and obs.shape == shape:
+                    next_obs[index] = obs
+                else:
+                    self._store(next_obs, index, obs)
                 reward[index] = earned
                 terminated[index] = over
                 truncated[index] = cut
@@ -248,16 +269,16 @@ class EnvChunk:
             except Exception as error:
                 raise RowFault.of(index, error) from error
             playing[index] = False
-        self._check_finite(next_obs, "an observation")
+        for name, rows in named_leaves("", next_obs):
+            self._check_finite(rows, f"an observation{name and ' ' + name[1:]}")
         self._check_finite(reward, "the reward")
 
-    def current_obs(self) -> Array:
+    def current_obs(self) -> Leaves:
         """What to act on now ``[n, ...]``."""
-        obs = self.buffers.next_obs.copy()
-        for index in range(len(self.envs)):
-            if self._log.length(index) == 0:
-                obs[index] = self.buffers.reset_obs[index]
-        return obs
+        fresh = [self._log.length(index) == 0 for index in range(len(self.envs))]
+        return map_leaves(
+            lambda rows, first: merge_rows(rows, first, fresh), self.buffers.next_obs, self.buffers.reset_obs
+        )
 
     def state(self) -> dict[str, Any]:
         """Arrays and JSON values that :meth:`load` goes on from.
@@ -288,7 +309,8 @@ class EnvChunk:
         for index, length in enumerate(state["lengths"].tolist()):
             actions = state["actions"][offset : offset + max(length, 0)]
             offset += len(actions)
-            same = length >= 0 and self._replay(index, actions, state["obs"][index], state["rng"][index])
+            reached = map_leaves(lambda rows, i=index: rows[i], state["obs"])
+            same = length >= 0 and self._replay(index, actions, reached, state["rng"][index])
             exact.append(same)
             episodes.append(actions if same else actions[:0])
         self._log.load(episodes)
@@ -298,7 +320,7 @@ class EnvChunk:
                 self._start_episode(index, None)
         return exact
 
-    def _replay(self, index: int, actions: Array, reached: Array, rng: str) -> bool:
+    def _replay(self, index: int, actions: Array, reached: Leaves, rng: str) -> bool:
         """Repeat an episode; whether it ends in the same observation and the same generator state."""
         env, start = self.envs[index], self._starts[index]
         if isinstance(start, int):
@@ -306,13 +328,14 @@ class EnvChunk:
         else:
             self._starts[index] = _set_rng(env, start)
             obs, _ = env.reset()
-        self.buffers.reset_obs[index] = obs
+        self._store(self.buffers.reset_obs, index, obs)
         for action in actions.copy():
             obs, _, over, cut, _ = env.step(action)
             if over or cut:
                 return False
-        self.buffers.next_obs[index] = obs
-        same_obs = self.buffers.next_obs[index].tobytes() == np.ascontiguousarray(reached).tobytes()
+        self._store(self.buffers.next_obs, index, obs)
+        pairs = zip(named_leaves("", self.buffers.next_obs), named_leaves("", reached), strict=True)
+        same_obs = all(rows[index].tobytes() == np.ascontiguousarray(row).tobytes() for (_, rows), (_, row) in pairs)
         return same_obs and rng_to_text(env.unwrapped.np_random.bit_generator.state) == rng
 
     def render(self) -> list[Array]:
@@ -323,6 +346,13 @@ class EnvChunk:
         """Close every environment."""
         for env in self.envs:
             env.close()
+
+
+def merge_rows(rows: Array, other: Array, taken: Sequence[bool] | Array) -> Array:
+    """A copy of ``rows`` ``[n, ...]`` with those of ``other`` where ``taken``."""
+    merged = rows.copy()
+    merged[np.asarray(taken)] = other[np.asarray(taken)]
+    return merged
 
 
 def _can_replay(env: gym.Env, start: Any) -> bool:

@@ -24,6 +24,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 
 from gail.core.errors import EnvironmentFault, InputError
+from gail.core.leaves import join_leaves, named_leaves
 from gail.core.random import derive_seed
 from gail.envs import worker
 from gail.envs.chunk import Buffers, make_env
@@ -221,7 +222,10 @@ class GymAsyncVecEnv(HostVecEnv):
         for index in self._renewed | broken.keys():
             lost[slice(*self.worker_rows[index])] = True
         self._renewed.clear()
-        buffers.next_obs[lost] = buffers.reset_obs[lost]
+        for (_, rows), (_, first) in zip(
+            named_leaves("", buffers.next_obs), named_leaves("", buffers.reset_obs), strict=True
+        ):
+            rows[lost] = first[lost]
         buffers.reward[lost] = 0.0
         buffers.terminated[lost] = False
         buffers.truncated[lost] = True
@@ -242,7 +246,9 @@ class GymAsyncVecEnv(HostVecEnv):
         seconds = self.options.worker_timeout * (1 + replayed / _REPLAYED_PER_TIMEOUT)
         self._renewed.clear()
         answers = self._call(worker.LOAD, parts, answers=True, seconds=seconds)
-        return [same for exact, _ in answers for same in exact], np.concatenate([obs for _, obs in answers])
+        return [same for exact, _ in answers for same in exact], join_leaves(
+            np.concatenate, [obs for _, obs in answers]
+        )
 
     def render(self) -> list[np.ndarray]:
         """One RGB frame ``[H, W, 3]`` (uint8) per environment; needs ``render_mode="rgb_array"``."""

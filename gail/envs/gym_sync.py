@@ -32,7 +32,7 @@ class GymSyncVecEnv(HostVecEnv):
         envs: list[gym.Env] = [make_env(spec, env_kwargs) for _ in range(num_envs)]
         super().__init__(spec_id(spec), num_envs, device, env_kwargs, envs[0])
         layout = Buffers.layout(num_envs, self.observation_space, self.action_space)
-        self._buffers = Buffers(**{name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()})
+        self._buffers = Buffers.of({name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()})
         self._chunk = EnvChunk(envs, self._buffers)
 
     def _reset_buffers(self, seed: int | None) -> None:

@@ -21,7 +21,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from gail.core.errors import InputError
-from gail.envs.chunk import Array, element_layout
+from gail.envs.chunk import Array
+from gail.envs.leaves import element_layout
 from gail.envs.resolve import spec_id
 from gail.envs.vec import State, Step, VecEnv
 

@@ -12,7 +12,9 @@ from gymnasium.wrappers import TimeLimit
 from torch import Tensor
 
 from gail.core.errors import EnvironmentFault, InputError
-from gail.envs.chunk import Buffers, RowFault, element_layout
+from gail.core.leaves import Leaves, join_leaves, map_leaves, named_leaves
+from gail.envs.chunk import Buffers, RowFault, merge_rows
+from gail.envs.leaves import element_layout, leaf_spaces
 from gail.envs.vec import State, Step, VecEnv
 
 
@@ -53,7 +55,7 @@ class HostVecEnv(VecEnv):
         self.saves_state = True
         for name, space in (("observation", probe.observation_space), ("action", probe.action_space)):
             try:
-                element_layout(space)
+                map_leaves(element_layout, leaf_spaces(space) if name == "observation" else space)
             except InputError as error:
                 raise InputError(f"{env_id}: {name} {error}") from None
         self._valid = torch.ones(num_envs, dtype=torch.bool, device=self.device)
@@ -106,6 +108,10 @@ class HostVecEnv(VecEnv):
         """A copy of a buffer as a tensor on the device."""
         return torch.from_numpy(array).to(self.device, copy=True)
 
+    def _obs(self, rows: Leaves) -> Leaves:
+        """Copies of observation buffers as tensors on the device."""
+        return map_leaves(self._to_device, rows)
+
     def reset(self, seed: int | None = None) -> Tensor:
         """Start new episodes everywhere; see :meth:`VecEnv.reset`.
 
@@ -118,7 +124,7 @@ class HostVecEnv(VecEnv):
         self._elapsed[:] = 0
         self._reset_buffers(None if seed is None else int(seed))
         self._is_reset = True
-        return self._to_device(self._buffers.reset_obs)
+        return self._obs(self._buffers.reset_obs)
 
     def step(self, actions: Tensor) -> Step:
         """Play one step; see :meth:`VecEnv.step`.
@@ -133,13 +139,12 @@ class HostVecEnv(VecEnv):
         buffers = self._buffers
         buffers.actions[...] = actions.detach().cpu().numpy()
         lost = self._step_buffers()
-        obs = next_obs = self._to_device(buffers.next_obs)
+        obs = next_obs = self._obs(buffers.next_obs)
         ended = buffers.terminated | buffers.truncated
         self._elapsed += 1
         if ended.any():
-            merged = buffers.next_obs.copy()
-            merged[ended] = buffers.reset_obs[ended]
-            obs = torch.from_numpy(merged).to(self.device)
+            merged = map_leaves(lambda rows, first: merge_rows(rows, first, ended), buffers.next_obs, buffers.reset_obs)
+            obs = map_leaves(lambda rows: torch.from_numpy(rows).to(self.device), merged)
             self._elapsed[ended] = 0
             self._episodes[ended] += 1
         return Step(
@@ -161,7 +166,9 @@ class HostVecEnv(VecEnv):
         if not self._is_reset:
             raise RuntimeError(f"{self.env_id}: call reset before state_dict")
         parts = self._chunk_states()
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in ("lengths", "actions", "obs")}
+        joined = {
+            name: join_leaves(np.concatenate, [part[name] for part in parts]) for name in ("lengths", "actions", "obs")
+        }
         if (joined["lengths"] < 0).any():
             self.saves_state = False
         return {
@@ -170,7 +177,7 @@ class HostVecEnv(VecEnv):
             "worker_restarts": self.worker_restarts,
             "starts": [start for part in parts for start in part["starts"]],
             "rng": [text for part in parts for text in part["rng"]],
-            **{name: torch.from_numpy(array) for name, array in joined.items()},
+            **{name: map_leaves(torch.from_numpy, arrays) for name, arrays in joined.items()},
         }
 
     def load_state_dict(self, state: State) -> Tensor:
@@ -179,13 +186,12 @@ class HostVecEnv(VecEnv):
         Raises:
             InputError: where it was saved with another number of environments or other spaces.
         """
-        arrays = {name: state[name].cpu().numpy() for name in ("lengths", "actions", "obs")}
-        expected = self._buffers.next_obs
-        if arrays["obs"].shape != expected.shape or arrays["obs"].dtype != expected.dtype:
-            raise InputError(
-                f"{self.env_id}: the saved observations are {arrays['obs'].dtype} "
-                f"{list(arrays['obs'].shape)}, expected {expected.dtype} {list(expected.shape)}"
-            )
+        arrays = {
+            name: map_leaves(lambda tensor: tensor.cpu().numpy(), state[name]) for name in ("lengths", "actions", "obs")
+        }
+        found, expected = (_layout(leaves) for leaves in (arrays["obs"], self._buffers.next_obs))
+        if found != expected:
+            raise InputError(f"{self.env_id}: the saved observations are {found}, expected {expected}")
         exact, obs = self._load_chunks({**arrays, "starts": state["starts"], "rng": state["rng"]})
         self.saves_state = self.saves_state and all(exact)
         self._restored = np.array(exact, dtype=np.bool_)
@@ -194,11 +200,15 @@ class HostVecEnv(VecEnv):
         self._episodes[:] = state["episodes"].numpy() + ~np.asarray(exact)
         self._elapsed[:] = np.where(exact, arrays["lengths"], 0)
         self.worker_restarts = int(state["worker_restarts"])
-        return self._to_device(obs)
+        return self._obs(obs)
 
     def restored(self) -> np.ndarray:
         """``[N]`` bool: whose replay led to the saved observation; see :meth:`VecEnv.restored`."""
         return self._restored
+
+
+def _layout(leaves: Leaves) -> str:
+    return ", ".join(f"{name[1:]} {rows.dtype} {list(rows.shape)}".strip() for name, rows in named_leaves("", leaves))
 
 
 def split_state(state: dict[str, Any], bounds: list[tuple[int, int]]) -> list[dict[str, Any]]:
@@ -210,7 +220,7 @@ def split_state(state: dict[str, Any], bounds: list[tuple[int, int]]) -> list[di
             "rng": state["rng"][start:stop],
             "lengths": state["lengths"][start:stop],
             "actions": state["actions"][ends[start] : ends[stop]],
-            "obs": state["obs"][start:stop],
+            "obs": map_leaves(lambda rows, span=slice(start, stop): rows[span], state["obs"]),
         }
         for start, stop in bounds
     ]

@@ -26,8 +26,8 @@ from torch import Tensor
 from gail.core.errors import InputError
 from gail.core.random import derive_seed
 from gail.envs.agent_group import AgentRows, GroupVecEnv
-from gail.envs.chunk import element_layout
 from gail.envs.ids import is_module_path
+from gail.envs.leaves import element_layout
 from gail.envs.pettingzoo import ParallelGame, find_maker
 from gail.envs.vec import State, Step
 

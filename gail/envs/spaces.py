@@ -11,12 +11,18 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gail.core.errors import InputError
+from gail.core.leaves import Leaves
+from gail.envs.leaves import SUPPORTED, leaf_spaces
 
-SUPPORTED = "Box, Discrete, MultiDiscrete"
+Categorical = spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+"""Spaces whose elements are one or several category numbers."""
 
 
-def categories(space: spaces.Discrete | spaces.MultiDiscrete) -> tuple[list[int], list[int]]:
+def categories(space: Categorical) -> tuple[list[int], list[int]]:
     """How many values each component takes, and the lowest of each."""
+    if isinstance(space, spaces.MultiBinary):
+        count = int(np.prod(space.shape))
+        return [2] * count, [0] * count
     if isinstance(space, spaces.Discrete):
         return [int(space.n)], [int(space.start)]
     return [int(n) for n in space.nvec.reshape(-1)], [int(s) for s in space.start.reshape(-1)]
@@ -59,17 +65,27 @@ def legal_actions(space: gym.Space, obs: Tensor) -> Tensor | None:
 class SpaceEncoder(nn.Module):
     """Turns elements of a space into float rows ``[B, size]``.
 
-    Discrete values become one-hot; MultiDiscrete, concatenated one-hots; Box is flattened and, where
-    ``scale_bounded`` is set and all bounds are finite, scaled to [-1, 1].
+    Discrete values become one-hot; MultiDiscrete, concatenated one-hots; MultiBinary stays 0 and 1; Box is flattened
+    and, where ``scale_bounded`` is set and all bounds are finite, scaled to [-1, 1]; the leaves of Dict and Tuple
+    spaces are encoded each on its own and concatenated in their order (:func:`gail.envs.leaves.leaf_spaces`).
     """
 
     def __init__(self, space: gym.Space, *, scale_bounded: bool = False) -> None:
         super().__init__()
         self.categories: list[int] | None = None
+        self.size: int
         self.center: Tensor | None
         self.half_range: Tensor | None
         center = half_range = None
-        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        leaves = leaf_spaces(space)
+        self.leaves = list(leaves) if isinstance(leaves, dict) else None
+        parts = [SpaceEncoder(leaves[key], scale_bounded=scale_bounded) for key in self.leaves or ()]
+        self.parts = nn.ModuleList(parts)
+        if self.leaves is not None:
+            self.size = sum(part.size for part in parts)
+        elif isinstance(space, spaces.MultiBinary):
+            self.size = int(np.prod(space.shape))
+        elif isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
             self.categories, self.offset = categories(space)
             self.size = sum(self.categories)
         elif isinstance(space, spaces.Box):
@@ -83,8 +99,10 @@ class SpaceEncoder(nn.Module):
         self.register_buffer("center", center, persistent=False)
         self.register_buffer("half_range", half_range, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Leaves) -> Tensor:
         """Encode ``x`` ``[B, ...]`` as float32 ``[B, size]``."""
+        if self.leaves is not None:
+            return torch.cat([part(x[key]) for key, part in zip(self.leaves, self.parts, strict=True)], dim=1)
         if self.categories is None:
             x = x.reshape(x.shape[0], -1).float()
             return x if self.center is None or self.half_range is None else (x - self.center) / self.half_range
@@ -98,7 +116,13 @@ class SpaceEncoder(nn.Module):
 
 
 def space_to_json(space: gym.Space) -> dict[str, Any]:
-    """A JSON description of a Box, Discrete or MultiDiscrete space."""
+    """A JSON description of a space of any supported kind."""
+    if isinstance(space, spaces.Dict):
+        return {"type": "Dict", "spaces": {str(key): space_to_json(part) for key, part in space.spaces.items()}}
+    if isinstance(space, spaces.Tuple):
+        return {"type": "Tuple", "spaces": [space_to_json(part) for part in space.spaces]}
+    if isinstance(space, spaces.MultiBinary):
+        return {"type": "MultiBinary", "shape": list(space.shape)}
     if isinstance(space, spaces.Discrete):
         return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
@@ -132,6 +156,12 @@ def _bound_from_json(texts: list[str], shape: list[int], dtype: np.dtype) -> np.
 def space_from_json(data: dict[str, Any]) -> gym.Space:
     """The inverse of :func:`space_to_json`."""
     kind = data.get("type")
+    if kind == "Dict":
+        return spaces.Dict({key: space_from_json(part) for key, part in data["spaces"].items()})
+    if kind == "Tuple":
+        return spaces.Tuple([space_from_json(part) for part in data["spaces"]])
+    if kind == "MultiBinary":
+        return spaces.MultiBinary(data["shape"])
     if kind == "Discrete":
         return spaces.Discrete(data["n"], start=data["start"])
     if kind == "MultiDiscrete":

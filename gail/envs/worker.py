@@ -54,7 +54,7 @@ def map_buffers(memory: mmap.mmap, layout: Layout) -> Buffers:
     for name, (shape, dtype) in layout.items():
         arrays[name] = np.ndarray(shape, dtype, buffer=memory, offset=offset)
         offset += _padded_bytes(shape, dtype)
-    return Buffers(**arrays)
+    return Buffers.of(arrays)
 
 
 def _padded_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:

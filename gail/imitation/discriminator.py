@@ -22,8 +22,8 @@ class Discriminator(nn.Module):
     """A small MLP over ``(s, a)`` or ``(s, a, s')``, with one more input that marks the absorbing state.
 
     Args:
-        observation_space: Box, Discrete or MultiDiscrete.
-        action_space: Box, Discrete or MultiDiscrete.
+        observation_space: any supported space.
+        action_space: Box, Discrete, MultiDiscrete or MultiBinary.
         hidden: widths of the hidden layers.
         activation: between the layers.
         use_next_obs: whether it sees the successor.

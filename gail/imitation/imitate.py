@@ -21,6 +21,7 @@ from gail.core.device import resolve_device, use_threads
 from gail.core.engine import Game, train
 from gail.core.errors import InputError
 from gail.core.files import is_unused
+from gail.core.leaves import named_leaves
 from gail.core.random import derive_seed, make_generator
 from gail.core.rundir import open_run, write_summary
 from gail.core.statistics import Interval, mean_interval
@@ -29,6 +30,7 @@ from gail.demos.info import file_hash
 from gail.demos.types import Demonstrations, Transitions, to_transitions
 from gail.envs import EnvLike, VecEnv, env_text, may_be, open_vec, resolve_env
 from gail.envs.gym_async import check_restarts
+from gail.envs.leaves import leaf_spaces
 from gail.envs.worker_options import WorkerOptions
 from gail.imitation.gail import GAIL
 from gail.imitation.recipes import ImitationConfig, recipe
@@ -150,11 +152,13 @@ def _check(demos: Demonstrations, env: VecEnv, config: ImitationConfig) -> None:
         raise InputError(f"{where}: holds no episodes")
     if config.demo_episodes is not None and config.demo_episodes > len(demos):
         raise InputError(f"{where}: holds {len(demos)} episodes, --demo-episodes asks for {config.demo_episodes}")
+    spaces = dict(named_leaves("observations", leaf_spaces(env.observation_space))) | {"actions": env.action_space}
     for episode, trajectory in enumerate(demos):
-        for name, rows, space in (
-            ("observations", trajectory.observations, env.observation_space),
-            ("actions", trajectory.actions, env.action_space),
-        ):
+        recorded = dict(named_leaves("observations", trajectory.observations)) | {"actions": trajectory.actions}
+        if recorded.keys() != spaces.keys():
+            raise InputError(f"{where}: found {', '.join(recorded)}, expected {', '.join(spaces)}")
+        for name, space in spaces.items():
+            rows = recorded[name]
             found = f"{where}: {name} of episode {episode}"
             if rows.shape[1:] != space.shape:
                 raise InputError(f"{found} have shape {rows.shape[1:]} per step, {env.env_id} has {space.shape}")

@@ -15,6 +15,7 @@ from gail.agents.bc import BCConfig
 from gail.agents.expert import MPE_PPO
 from gail.agents.ppo import PPOConfig
 from gail.core.errors import InputError
+from gail.envs.spaces import Categorical
 from gail.imitation.gail import DiscriminatorConfig, GAILConfig
 
 AlgoName = Literal["gail", "bc"]
@@ -109,6 +110,6 @@ def recipe(env_id: str, action_space: gym.Space | None = None) -> ImitationConfi
         return _RECIPES[env_id]
     if env_id.startswith("mpe2."):
         return ImitationConfig(gail=_MPE, steps=400_000, num_envs=32)
-    if isinstance(action_space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
+    if isinstance(action_space, Categorical):
         return ImitationConfig(gail=_DISCRETE, num_envs=32)
     return ImitationConfig(gail=_CONTROL)

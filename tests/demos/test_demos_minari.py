@@ -213,7 +213,7 @@ def break_file(root: Path, how: str) -> None:
         ("missing rewards", "rewards is missing"),
         ("short actions", "one per action"),
         ("link elsewhere", "link elsewhere"),
-        ("dict observations", "expected one array"),
+        ("dict observations", "observations/a for"),
         ("strange name", "HDF5 layout"),
     ],
 )

@@ -102,10 +102,10 @@ class FragileWalk(NoisyWalk):
         return super().step(action)
 
 
-class DictEnv(gym.Env):
+class TextEnv(gym.Env):
     """An observation space that the contract does not support."""
 
-    observation_space = spaces.Dict({"a": spaces.Discrete(2)})
+    observation_space = spaces.Dict({"a": spaces.Text(2)})
     action_space = spaces.Discrete(2)
 
 
@@ -160,7 +160,7 @@ def register():
         ("Counting-v0", "counting_envs:CountingEnv", None),
         ("NoisyWalk-v0", "counting_envs:NoisyWalk", 40),
         ("FragileWalk-v0", "counting_envs:FragileWalk", 40),
-        ("DictObs-v0", "counting_envs:DictEnv", None),
+        ("TextObs-v0", "counting_envs:TextEnv", None),
     ):
         if name not in gym.registry:
             vector = "counting_envs:CountingVectorEnv" if name == "Counting-v0" else None

@@ -21,7 +21,7 @@ from gail.envs import gym_family, make_vec
         (("CartPole-v1", 2), {"wheels": 4}, ["CartPole-v1", "wheels", "sutton_barto_reward"]),
         (("Hopper-v5", 0), {}, ["num_envs", "0"]),
         (("Hopper-v5", 2), {"max_episode_steps": 0}, ["max_episode_steps", "0"]),
-        (("DictObs-v0", 2), {}, ["Dict(", "observation", "Box, Discrete", "MultiDiscrete"]),
+        (("TextObs-v0", 2), {}, ["Text(", "observation", "Box, Discrete", "MultiDiscrete", "Dict and Tuple"]),
         (("not_a_package.envs:Foo-v0", 2), {}, ["not_a_package", "pip install"]),
         (("CartPole-v1", 2), {"backend": "native", "render_mode": "human"}, ["render_mode", "rgb_array"]),
     ],
