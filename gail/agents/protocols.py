@@ -1,7 +1,7 @@
 """Published evaluation protocols for Atari games: what is fixed, and what stays the policy's own.
 
 A protocol fixes how the console is driven and how many episodes count. What the policy sees (preprocessing, stacking)
-and which variant of the game it plays (mode, difficulty) are its own: they come from its training.
+and which variant of the game it plays (mode, difficulty) are always its own: they come from its training.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from gail.envs import resolve_env
 from gail.envs.atari import is_atari
 from gail.envs.vec import VecEnv
 
-_SEEN = ("obs_type", "stack_num", "img_height", "img_width", "grayscale", "sound_obs", "mode", "difficulty")
 _TRAINING_ONLY: Final = {"reward_clipping": False, "episodic_life": False}
 """No evaluation changes the game itself; the environments leave these out of one."""
 _FRAMES: Final = 108_000
@@ -31,9 +30,8 @@ class EvaluationProtocol:
     name: str
     """As ``--protocol`` takes it."""
     fixed: Mapping[str, Any]
-    """Keywords of the environment that nobody may change (see :class:`gail.envs.atari.AtariProtocol`)."""
-    own: tuple[str, ...]
-    """Keywords taken from the policy's training, or the environment's defaults where it has none."""
+    """Keywords of the environment that nobody may change (see :class:`gail.envs.atari.AtariProtocol`). All others are
+    the policy's own: they come from its training."""
     episodes: int
     """Played where nobody says otherwise."""
     fewest_episodes: int
@@ -48,7 +46,7 @@ class EvaluationProtocol:
 
         Args:
             env_id: an ``ALE/*-v5`` id.
-            trained: the keywords of the policy's training; only the policy's own count.
+            trained: the keywords of the policy's training.
             asked: the user's keywords; they add to the protocol and cannot change it.
 
         Raises:
@@ -63,8 +61,7 @@ class EvaluationProtocol:
             if name == "max_episode_steps":
                 frames = self.fixed["max_num_frames_per_episode"]
                 raise InputError(f"--env-kwargs: {name}: protocol {self.name} fixes the limit to {frames:,} frames")
-        own = {name: value for name, value in trained.items() if name in self.own}
-        return resolve_env(env_id, {**own, **(asked or {}), **self.fixed}, for_evaluation=True)[1]
+        return resolve_env(env_id, {**trained, **(asked or {}), **self.fixed}, for_evaluation=True)[1]
 
     def check_episodes(self, episodes: int) -> None:
         """Refuse fewer episodes than the protocol needs.
@@ -86,7 +83,7 @@ class EvaluationProtocol:
         if policy_space == env.action_space:
             return
         kind = "all of the console's" if env.env_kwargs["full_action_space"] else "the game's minimal set"
-        advice = "" if "full_action_space" in self.own else "; protocol machado takes the policy's own action set"
+        advice = "" if "full_action_space" not in self.fixed else "; protocol machado takes the policy's own action set"
         raise InputError(
             f"{env.env_id}: the policy's actions are {policy_space}, protocol {self.name} plays with "
             f"{env.action_space} ({kind}){advice}"
@@ -105,7 +102,6 @@ PROTOCOLS: Final = {
                 "full_action_space": False,
                 "max_num_frames_per_episode": _FRAMES,
             },
-            own=(*_SEEN, "use_fire_reset"),
             episodes=50,
             fewest_episodes=1,
             source="defaults of the ALE/*-v5 ids (Arcade Learning Environment 0.8 and later)",
@@ -118,7 +114,6 @@ PROTOCOLS: Final = {
                 "use_fire_reset": False,
                 "max_num_frames_per_episode": _FRAMES,
             },
-            own=(*_SEEN, "full_action_space", "frameskip"),
             episodes=100,
             fewest_episodes=100,
             source="Machado et al. 2018 (arXiv:1709.06009)",
@@ -133,7 +128,6 @@ PROTOCOLS: Final = {
                 "full_action_space": False,
                 "max_num_frames_per_episode": _FRAMES,
             },
-            own=_SEEN,
             episodes=30,
             fewest_episodes=30,
             source="Mnih et al. 2015, with the 30-minute limit of van Hasselt et al. 2016 (arXiv:1509.06461)",

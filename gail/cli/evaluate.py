@@ -126,7 +126,8 @@ def _one_environment(arguments: Arguments) -> dict[str, Any]:
         mean = {"policy": f"mean of {len(runs)} runs", "return": result["return_mean"]}
         mean |= {"95%_interval": result["return_interval"], "human_normalized": result.get("human_normalized")}
         rows.append({name: mean.get(name) for name in rows[0]})
-    show(rows, title=_title(first))
+    who = "random play" if arguments.policy else _actions(first)
+    show(rows, title=f"{first['env_id']}: {who}")
     if arguments.video is not None:
         policy_video(
             arguments.sources[0],
@@ -247,10 +248,6 @@ def _aggregate_rows(aggregates: Mapping[str, Mapping[str, float]]) -> list[dict[
 
 def _actions(result: Mapping[str, Any]) -> str:
     return "deterministic actions" if result["deterministic"] else "sampled actions"
-
-
-def _title(run: Mapping[str, Any]) -> str:
-    return f"{run['env_id']}: {'random play' if run['policy'] == RANDOM.name else _actions(run)}"
 
 
 def _print_rules(result: Mapping[str, Any]) -> None:

@@ -87,4 +87,3 @@ def test_every_protocol_names_its_source_and_can_be_played() -> None:
     for name, protocol in PROTOCOLS.items():
         assert protocol.name == name and protocol.source
         assert protocol.episodes >= protocol.fewest_episodes >= 1
-        assert not set(protocol.fixed) & set(protocol.own)
