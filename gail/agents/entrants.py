@@ -74,7 +74,7 @@ def read_entrant(path: Path, sb3: SB3Options | None = None) -> Entrant:
         InputError: where there is none, or the file is damaged.
     """
     if is_own_code(path):
-        return Entrant(str(path), hashlib.sha256(str(path).encode()).hexdigest()[:16], code=str(path))
+        return Entrant(str(path), _code_digest(str(path)), code=str(path))
     loaded = load_policy(path, sb3=sb3)
     file = path / _FILE if path.is_dir() else path
     name = str(file.parent if file.name == _FILE else file)
@@ -95,6 +95,13 @@ def _search(folder: Path) -> list[Path]:
     if (folder / _FILE).is_file():
         return [folder / _FILE]
     return [file for inner in sorted(folder.iterdir()) if inner.is_dir() for file in _search(inner)]
+
+
+def _code_digest(name: str) -> str:
+    """Of the name, and of the file where it names one: other code is another policy."""
+    file = Path(name.rpartition(":")[0])
+    content = file.read_bytes() if file.is_file() else b""
+    return hashlib.sha256(name.encode() + content).hexdigest()[:16]
 
 
 def _digest(file: Path) -> str:

@@ -74,6 +74,9 @@ def match_games(games: Sequence[str], entrants: Sequence[Entrant]) -> dict[str, 
     Raises:
         InputError: where a game has no policy, or games have unlike numbers of them.
     """
+    silent = next((entrant for entrant in entrants if entrant.env_id is None and entrant.path is not None), None)
+    if silent is not None and len(games) > 1:
+        raise InputError(f"--suite: {silent.name} does not say which game it plays; evaluate it alone, with --env")
     found = {game: [e for e in entrants if e.env_id in (None, f"ALE/{game}-v5")] for game in games}
     missing = [game for game in games if not found[game]]
     if missing:

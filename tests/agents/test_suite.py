@@ -86,6 +86,22 @@ def test_policies_play_the_game_that_they_were_trained_on_and_random_play_plays_
         match_games(("Pong", "Boxing"), [*policies[:3], entrant("d", "Boxing")])
 
 
+def test_a_policy_that_does_not_say_what_it_plays_is_no_player_of_all_games() -> None:
+    policies = [Entrant("model.zip", "z", Path("model.zip"))]
+    assert match_games(("Pong",), policies) == {"Pong": policies}
+    with pytest.raises(InputError, match=r"model\.zip does not say which game it plays"):
+        match_games(GAMES, policies)
+
+
+def test_changed_code_is_another_policy(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    keys = []
+    for text in ("a = 1", "a = 2", "a = 2"):
+        file.write_text(text)
+        keys.append(find_entrants([Path(f"{file}:Mine")])[0].key)
+    assert keys[0] != keys[1] == keys[2]
+
+
 def test_a_suite_writes_one_result_per_policy_and_one_row_per_game(runs: Path, tmp_path: Path) -> None:
     summary = play_suite(runs, tmp_path / "out")
     files = sorted((tmp_path / "out" / "results").glob("*/*.json"))
