@@ -18,9 +18,11 @@ from gail.generators.diffusion import Diffusion, DiffusionConfig
 from gail.generators.gan import GAN, GANConfig
 from gail.generators.generator import Generator
 from gail.generators.load import codec_from_tree
+from gail.generators.mixture import MixtureConfig, MixtureRNN
 from gail.generators.recurrent import Recurrent, RecurrentConfig
 from gail.generators.transformer import Transformer, TransformerConfig
 from gail.generators.vae import VAE, VAEConfig
+from gail.generators.vqvae import VQVAE, VQVAEConfig
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     GAN.kind: Kind(GAN, GANConfig(), "generative adversarial network"),
     VAE.kind: Kind(VAE, VAEConfig(), "variational autoencoder"),
+    VQVAE.kind: Kind(VQVAE, VQVAEConfig(), "vector-quantized autoencoder with a transformer over its codes"),
     Diffusion.kind: Kind(Diffusion, DiffusionConfig(), "denoising diffusion model"),
     Transformer.kind: Kind(
         Transformer,
@@ -77,6 +80,7 @@ KINDS: dict[str, Kind] = {
         tokens=True,
         training=TrainingConfig(batch_size=32),
     ),
+    MixtureRNN.kind: Kind(MixtureRNN, MixtureConfig(), "mixture-density recurrent network over windows of episodes"),
 }
 
 

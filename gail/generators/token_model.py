@@ -74,6 +74,18 @@ def choose(logits: Tensor, sampling: TokenSampling, generator: torch.Generator) 
     return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
 
 
+def require_fit(sampling: TokenSampling, codec: Codec) -> None:
+    """Refuse settings of sampling that mean nothing for a model of ``codec``'s data.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    for name, fits in (("prompt", TextCodec), ("length", TextCodec), ("target_return", ReturnCodec)):
+        if getattr(sampling, name) is not None and not isinstance(codec, fits):
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag}: is for models of {fits.kind}, this one learned from {codec.kind}")
+
+
 class TokenModel(Generator):
     """A model of the next token given those before it, trained by maximum likelihood.
 
@@ -138,10 +150,7 @@ class TokenModel(Generator):
         labels = self.labels(n, condition, generator)
         sampling: TokenSampling = self.config.sampling
         codec = self.codec
-        for name, fits in (("prompt", TextCodec), ("length", TextCodec), ("target_return", ReturnCodec)):
-            if getattr(sampling, name) is not None and not isinstance(codec, fits):
-                flag = name.replace("_", "-")
-                raise InputError(f"--{flag}: is for models of {fits.kind}, this one learned from {codec.kind}")
+        require_fit(sampling, codec)
         if isinstance(codec, ReturnCodec):
 
             def pick(logits: Tensor) -> Tensor:
@@ -151,12 +160,17 @@ class TokenModel(Generator):
         prompt = torch.empty(0, dtype=torch.int64)
         if sampling.prompt is not None and isinstance(codec, TextCodec):
             prompt = codec.tokens(sampling.prompt)
-        return self.continue_tokens(
-            prompt.to(self.device).expand(n, -1), sampling.length or self.length, labels, generator=generator
-        )
+        prompts, length = prompt.to(self.device).expand(n, -1), sampling.length or self.length
+        return self.continue_tokens(prompts, length, labels, sampling=sampling, generator=generator)
 
     def continue_tokens(
-        self, prompt: Tensor, length: int, labels: Tensor | None = None, *, generator: torch.Generator
+        self,
+        prompt: Tensor,
+        length: int,
+        labels: Tensor | None = None,
+        *,
+        sampling: TokenSampling,
+        generator: torch.Generator,
     ) -> Tensor:
         """Go on from ``prompt`` ``[n, l]`` (``l`` may be 0) to ``length`` tokens ``[n, length]``.
 
@@ -169,7 +183,7 @@ class TokenModel(Generator):
             logits = self.feed(inside, state)
         fed = inside.shape[1]
         while sequence.shape[1] < length:
-            token = choose(logits, self.config.sampling, generator)[:, None]
+            token = choose(logits, sampling, generator)[:, None]
             sequence = torch.cat([sequence, token], dim=1)
             if sequence.shape[1] == length:
                 break

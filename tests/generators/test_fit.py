@@ -21,8 +21,10 @@ from gail.generators import DataConfig, fit, load_data, load_generator, sample
 from gail.generators.dataset import Dataset
 from gail.generators.game import Fitting
 from gail.generators.images import load_images
+from gail.generators.transformer import TransformerConfig
 
 QUICK: dict[str, Any] = {"batch_size": 8, "previews": 0, "progress": False, "threads": 1}
+TINY = TransformerConfig(width=8, layers=1, heads=2)
 KINDS = {
     "gan-rows": ("gan", {"hidden": (8,)}, "transitions"),
     "gan-images": ("gan", {"channels": 2}, "images"),
@@ -31,6 +33,8 @@ KINDS = {
     "diffusion-images": ("diffusion", {"width": 8, "channels": 2}, "images"),
     "transformer": ("transformer", {"width": 8, "layers": 1, "heads": 2, "warmup": 30}, "returns"),
     "lstm": ("recurrent", {"width": 8}, "returns"),
+    "vqvae": ("vqvae", {"channels": 2, "codes": 4, "autoencoder_steps": 20, "prior": TINY}, "images"),
+    "mdrnn": ("mdrnn", {"width": 8}, "segments"),
     "vae-segments": ("vae", {"hidden": (8,)}, "segments"),
 }
 

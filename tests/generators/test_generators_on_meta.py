@@ -17,11 +17,13 @@ from gail.generators.diffusion import DiffusionConfig
 from gail.generators.gan import GANConfig
 from gail.generators.generator import Generator, Minibatch
 from gail.generators.kinds import KINDS, build
+from gail.generators.mixture import MixtureConfig
 from gail.generators.recurrent import RecurrentConfig
 from gail.generators.returns import return_data
 from gail.generators.transformer import TransformerConfig
 from gail.generators.transitions import segment_data, transition_data
 from gail.generators.vae import VAEConfig
+from gail.generators.vqvae import VQVAEConfig
 
 ROWS = 4
 
@@ -41,6 +43,13 @@ def segments() -> Dataset:
     return segment_data(make_demos(), length=8)
 
 
+def discrete_segments() -> Dataset:
+    return segment_data(make_demos(discrete=True), length=8)
+
+
+TINY = TransformerConfig(width=8, layers=1, heads=2)
+
+
 def returns() -> Dataset:
     return return_data(make_demos(), states=3, bins=8)
 
@@ -49,6 +58,10 @@ CASES = {
     "diffusion-rows": Case("diffusion", DiffusionConfig(width=8, blocks=1), rows),
     "diffusion-segments": Case("diffusion", DiffusionConfig(width=8, channels=4, prediction="noise"), segments),
     "diffusion-images": Case("diffusion", DiffusionConfig(width=8, channels=4, schedule="linear"), make_images),
+    "vqvae-images": Case("vqvae", VQVAEConfig(codes=4, channels=2, prior=TINY), make_images),
+    "vqvae-segments": Case("vqvae", VQVAEConfig(codes=4, hidden=(8,), prior=TINY), segments),
+    "mdrnn-continuous": Case("mdrnn", MixtureConfig(width=8), segments),
+    "mdrnn-discrete": Case("mdrnn", MixtureConfig(width=8, cell="gru"), discrete_segments),
     "transformer": Case("transformer", TransformerConfig(width=8, layers=1, heads=2), returns),
     "lstm": Case("recurrent", RecurrentConfig(width=8), returns),
     "gru": Case("recurrent", RecurrentConfig(width=8, cell="gru", layers=1), returns),
@@ -65,6 +78,7 @@ def built(case: Case) -> tuple[Generator, list[Any]]:
     """A model on the processor with the turns of one step."""
     data = case.data()
     model = build(case.kind, data.codec, len(data.classes), case.config, "fp32")
+    model.players()  # a schedule may look at what its players have done
     batch = Minibatch(*data.encoded(torch.arange(ROWS)))
     return model, list(model.turns(lambda: batch, torch.Generator().manual_seed(0)))
 

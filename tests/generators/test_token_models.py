@@ -165,11 +165,13 @@ class Counting(TokenModel):
 
 def test_texts_longer_than_the_window_go_on_where_they_were() -> None:
     model = Counting()
-    made = model.continue_tokens(torch.empty(2, 0, dtype=torch.int64), 23, generator=torch.Generator())
+    made = model.continue_tokens(
+        torch.empty(2, 0, dtype=torch.int64), 23, sampling=TokenSampling(), generator=torch.Generator()
+    )
     assert made.tolist() == [[i % 10 for i in range(23)]] * 2
     for length in (1, 4, 5, 6, 9):  # prompts that fill less, exactly and more than the window
         prompt = (torch.arange(length) + 3)[None] % 10
-        made = model.continue_tokens(prompt, 12, generator=torch.Generator())
+        made = model.continue_tokens(prompt, 12, sampling=TokenSampling(), generator=torch.Generator())
         assert made[0].tolist() == [(3 + i) % 10 for i in range(12)]
 
 
