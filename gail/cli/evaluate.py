@@ -126,8 +126,7 @@ def _one_environment(arguments: Arguments) -> dict[str, Any]:
         mean = {"policy": f"mean of {len(runs)} runs", "return": result["return_mean"]}
         mean |= {"95%_interval": result["return_interval"], "human_normalized": result.get("human_normalized")}
         rows.append({name: mean.get(name) for name in rows[0]})
-    who = "random play" if arguments.policy else _actions(first)
-    show(rows, title=f"{first['env_id']}: {who}")
+    show(rows, title=f"{first['env_id']}: {_actions(arguments)}")
     if arguments.video is not None:
         policy_video(
             arguments.sources[0],
@@ -188,7 +187,7 @@ def _suite(arguments: Arguments) -> dict[str, Any]:
         finished=_finished,
     )
     _print_rules(summary)
-    title = f"{arguments.suite}: {summary['runs_per_game']} run(s) per game, {_actions(summary)}"
+    title = f"{arguments.suite}: {summary['runs_per_game']} run(s) per game, {_actions(arguments)}"
     show(_game_rows(summary["games"]), title=title)
     show(_aggregate_rows(summary["aggregates"]), title="human-normalized scores over all games and runs")
     videos = _videos(arguments.video, games, summary) if arguments.video is not None else {}
@@ -246,8 +245,10 @@ def _aggregate_rows(aggregates: Mapping[str, Mapping[str, float]]) -> list[dict[
     ]
 
 
-def _actions(result: Mapping[str, Any]) -> str:
-    return "deterministic actions" if result["deterministic"] else "sampled actions"
+def _actions(arguments: Arguments) -> str:
+    if arguments.policy is not None:
+        return "random play"
+    return "sampled actions" if arguments.stochastic else "deterministic actions"
 
 
 def _print_rules(result: Mapping[str, Any]) -> None:
