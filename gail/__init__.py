@@ -15,6 +15,7 @@ from typing import Any
 
 _HOMES = {
     "Demonstrations": "gail.demos",
+    "EnvironmentFault": "gail.core.errors",
     "ExpertConfig": "gail.agents",
     "ImitationConfig": "gail.imitation",
     "InputError": "gail.core.errors",
@@ -22,6 +23,7 @@ _HOMES = {
     "Trajectory": "gail.demos",
     "Transitions": "gail.demos",
     "VecEnv": "gail.envs",
+    "WorkerOptions": "gail.envs",
     "build_report": "gail.report",
     "check_demos": "gail.demos",
     "check_environment": "gail.envs",

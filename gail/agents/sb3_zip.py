@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from gail.agents.sb3_policy import DEFAULT_ACTIVATION, Activation, Hints, SB3Policy, Weights, activation_named, rebuild
+from gail.agents.sb3_policy import Activation, Algorithm, Hints, SB3Policy, Weights, activation_named, rebuild
 from gail.core.errors import InputError
 from gail.envs.spaces import is_image
 
@@ -97,8 +97,7 @@ def _in_words(path: Path, policy: SB3Policy, options: SB3Options, named: Any) ->
     return f"{path.name}: {_FAMILY[layout.algorithm]}, {network}"
 
 
-_FAMILY = {"ppo": "PPO or A2C", "dqn": "DQN", "sac": "SAC", "td3": "TD3 or DDPG"}
-assert _FAMILY.keys() == DEFAULT_ACTIVATION.keys()
+_FAMILY: dict[Algorithm, str] = {"ppo": "PPO or A2C", "dqn": "DQN", "sac": "SAC", "td3": "TD3 or DDPG"}
 
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:

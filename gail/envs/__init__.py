@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gail.envs.vec import VecEnv as VecEnv
     from gail.envs.video import record_video as record_video
     from gail.envs.video import side_by_side as side_by_side
+    from gail.envs.worker_options import WorkerOptions as WorkerOptions
 
 _HOMES = {
     "EnvLike": "make",
@@ -36,6 +37,7 @@ _HOMES = {
     "State": "vec",
     "Step": "vec",
     "VecEnv": "vec",
+    "WorkerOptions": "worker_options",
     "WrappedVectorEnv": "gym_vector",
     "check_vec_env": "check",
     "env_text": "make",
@@ -55,6 +57,7 @@ __all__ = [
     "State",
     "Step",
     "VecEnv",
+    "WorkerOptions",
     "WrappedVectorEnv",
     "check_environment",
     "check_vec_env",
