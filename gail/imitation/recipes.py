@@ -15,6 +15,7 @@ from gail.agents.bc import BCConfig
 from gail.agents.expert import MPE_PPO
 from gail.agents.ppo import PPOConfig
 from gail.core.errors import InputError
+from gail.envs.atari import is_atari
 from gail.envs.spaces import Categorical
 from gail.imitation.gail import DiscriminatorConfig, GAILConfig
 
@@ -108,6 +109,9 @@ def recipe(env_id: str, action_space: gym.Space | None = None) -> ImitationConfi
     """The settings for an environment: its own recipe, else that of its kind of action space."""
     if env_id in _RECIPES:
         return _RECIPES[env_id]
+    if is_atari(env_id):
+        # A convolutional policy: every gradient step costs what a hundred of the others cost.
+        return ImitationConfig(gail=_DISCRETE, num_envs=8, evaluation_episodes=30, bc=BCConfig(steps=2_000))
     if env_id.startswith("mpe2."):
         return ImitationConfig(gail=_MPE, steps=400_000, num_envs=32)
     if isinstance(action_space, Categorical):
