@@ -9,6 +9,7 @@ anything is played, the array operations are compared with that instance (:mod:`
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import mujoco
@@ -26,6 +27,28 @@ from gail.envs.mujoco_team import available_processors
 from gail.envs.mujoco_truth import make_task
 from gail.envs.rendering import prepare_headless, render_frame
 from gail.envs.vec import State, Step, VecEnv
+
+
+class _Info(Mapping[str, Tensor]):
+    """The tensors of a step's ``info``, made when the first of them is read: training reads none."""
+
+    def __init__(self, make: Callable[[], dict[str, Array]], to_device: Callable[[Array], Tensor]) -> None:
+        self._make, self._to_device = make, to_device
+        self._tensors: dict[str, Tensor] | None = None
+
+    def _made(self) -> dict[str, Tensor]:
+        if self._tensors is None:
+            self._tensors = {name: self._to_device(values.copy()) for name, values in self._make().items()}
+        return self._tensors
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._made()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made())
+
+    def __len__(self) -> int:
+        return len(self._made())
 
 
 class MujocoVecEnv(VecEnv):
@@ -114,7 +137,7 @@ class MujocoVecEnv(VecEnv):
             raise RuntimeError(f"{self.env_id}: call reset before the first step")
         self._check_actions(actions)
         # Contiguous, because the order of a sum over a row follows from its layout.
-        played = np.ascontiguousarray(actions.detach().cpu().numpy(), dtype=np.float32)
+        played = np.ascontiguousarray(actions.numpy(force=True), dtype=np.float32)
         task, batch = self._task, self._batch
         batch.advance(played)
         after = task.track(batch.fields)
@@ -125,7 +148,7 @@ class MujocoVecEnv(VecEnv):
         if self.max_episode_steps is not None:
             truncated = self._start <= self._clock - self.max_episode_steps
         ended = terminated if truncated is None else truncated if terminated is None else terminated | truncated
-        if ended is not None and ended.any():
+        if ended is not None and np.logical_or.reduce(ended):
             batch.start(np.flatnonzero(ended).tolist(), self._generators)
             self._start[ended] = self._clock
             after, obs = task.track(batch.fields), task.observe(batch.fields)
@@ -138,7 +161,7 @@ class MujocoVecEnv(VecEnv):
             self._never if terminated is None else self._to_device(terminated),
             self._never if truncated is None else self._to_device(truncated),
             self._valid,
-            {name: self._to_device(values) for name, values in info.items()},
+            _Info(info, self._to_device),
         )
 
     def set_physics_state(self, qpos: Tensor, qvel: Tensor) -> Tensor:
@@ -209,7 +232,7 @@ class MujocoVecEnv(VecEnv):
         physics, fields = self._batch.save()
         return {
             "physics": torch.from_numpy(physics),
-            "fields": torch.from_numpy(fields),
+            "fields": torch.from_numpy(fields.copy()),
             "elapsed": torch.from_numpy(self._clock - self._start),
             "rng": [rng_to_text(generator.bit_generator.state) for generator in self._generators],
         }
@@ -224,7 +247,7 @@ class MujocoVecEnv(VecEnv):
             found = list(state[name].shape) if name in state else "nothing (another backend saved it)"
             if found != expected:
                 raise InputError(f"{self.env_id}: the saved state holds {found} as {name!r}, expected {expected}")
-        self._batch.load(state["physics"].cpu().numpy(), state["fields"].cpu().numpy())
+        self._batch.load(state["physics"].cpu().numpy(), state["fields"].cpu().numpy().copy())
         self._clock = 0
         self._start = -state["elapsed"].cpu().numpy()
         self._generators = [rng_from_text(text) for text in state["rng"]]

@@ -21,7 +21,7 @@ class SimulationBatch:
     """A ``mujoco.MjData`` per simulation, and the table of what a task reads from all of them.
 
     Attributes:
-        fields: the current values ``[N, size]`` by name; overwritten by every other method.
+        fields: the current values ``[N, size]`` by name; every method makes new ones.
         shapes: the shapes of what :meth:`save` returns, by name.
     """
 
@@ -46,20 +46,29 @@ class SimulationBatch:
         self._views = [list(row.values()) for row in views]
         self._all_views = [view for row in self._views for view in row]
         ends = np.cumsum([view.size for view in self._views[0]]).tolist()
-        self._table = np.zeros((count, ends[-1]))
-        self.fields: Fields = {
-            name: self._table[:, end - views[0][name].size : end] for name, end in zip(views[0], ends, strict=True)
+        self._columns = {
+            "state": slice(0, self.model.nq + self.model.nv),
+            **{name: slice(end - views[0][name].size, end) for name, end in zip(views[0], ends, strict=True)},
         }
-        self._flat_table = self._table.reshape(-1)
+        self._show(np.zeros((count, ends[-1])))
         self._reads_contact_forces = task.reads_contact_forces
         self._initial = np.empty(mujoco.mj_stateSize(self.model, _INTEGRATION))
         mujoco.mj_getState(self.model, self.datas[0], self._initial, _INTEGRATION)
         self.shapes = {"physics": [count, self._initial.size], "fields": list(self._table.shape)}
 
+    def _show(self, table: Array) -> None:
+        self._table = table
+        self.fields: Fields = {name: table[:, columns] for name, columns in self._columns.items()}
+
+    def _read_all(self) -> None:
+        self._show(np.concatenate(self._all_views).reshape(len(self.datas), -1))
+
     def start(self, rows: Iterable[int], generators: Sequence[np.random.Generator]) -> None:
         """Reset the simulations ``rows`` as the class's ``reset`` does, each with its own random generator."""
+        self._show(self._table.copy())
         for row in rows:
             self._begin(row, *self._resets.draw(generators[row]))
+            np.concatenate(self._views[row], out=self._table[row])
 
     def _begin(self, row: int, qpos: Array, qvel: Array) -> None:
         data = self.datas[row]
@@ -69,25 +78,25 @@ class SimulationBatch:
             data.cfrc_ext[:] = 0
         data.qpos[:], data.qvel[:] = qpos, qvel
         mujoco.mj_forward(self.model, data)
-        np.concatenate(self._views[row], out=self._table[row])
 
     def advance(self, actions: Array) -> None:
         """Advance every simulation by one step of the environment under ``actions`` ``[N, A]``."""
         deque(map(operator.setitem, self._controls, repeat(...), actions.astype(np.float64)), maxlen=0)
         self._team.step()
-        np.concatenate(self._all_views, out=self._flat_table)
+        self._read_all()
 
     def set_positions(self, qpos: Array, qvel: Array) -> None:
         """Put the simulations into positions ``[N, nq]`` and velocities ``[N, nv]``; all else is as after a reset."""
         for row, (position, velocity) in enumerate(zip(qpos, qvel, strict=True)):
             self._begin(row, position, velocity)
+        self._read_all()
 
     def save(self) -> tuple[Array, Array]:
         """Integration states ``[N, S]`` and all fields ``[N, F]``, some of which lag one substep behind."""
         states = np.empty(self.shapes["physics"])
         for data, state in zip(self.datas, states, strict=True):
             mujoco.mj_getState(self.model, data, state, _INTEGRATION)
-        return states, self._table.copy()
+        return states, self._table
 
     def load(self, states: Array, table: Array) -> None:
         """Go on from what :meth:`save` returned."""
@@ -97,7 +106,7 @@ class SimulationBatch:
             # again.
             mujoco.mj_forward(self.model, data)
             mujoco.mj_setState(self.model, data, state, _INTEGRATION)
-        self._table[...] = table
+        self._show(table)
 
 
 class _ResetDraws:

@@ -86,7 +86,8 @@ def _step_difference(truth: Any, batch: SimulationBatch, task: MujocoTask) -> st
     before = task.track(batch.fields)
     batch.advance(actions)
     after = task.track(batch.fields)
-    reward, terminated, info = task.judge(before, after, batch.fields, actions)
+    reward, terminated, make_info = task.judge(before, after, batch.fields, actions)
+    info = make_info()
     obs = task.observe(batch.fields)
     for row in range(PROBES):
         mujoco.mj_resetData(truth.model, truth.data)
