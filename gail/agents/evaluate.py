@@ -66,11 +66,20 @@ def check_spaces(policy: Policy, env: VecEnv) -> None:
             raise InputError(f"{env.env_id}: the policy's {name} is {ours}, the environment's is {theirs}")
 
 
+def _turns(rows: int, width: int) -> np.ndarray:
+    """``[rows]``: in which order rows get an episode more, where agents share environments of ``width`` rows each.
+
+    One agent of each environment first, another one in the next: what agents of one environment get is correlated.
+    """
+    copy, agent = np.divmod(np.arange(rows), width)
+    return (agent - copy) % width * (rows // width) + copy
+
+
 @torch.no_grad()
 def evaluate_policy(
     policy: Policy, env: VecEnv, *, episodes: int, deterministic: bool = True, seed: int = EVALUATION_SEED
 ) -> Evaluation:
-    """Play ``episodes`` episodes.
+    """Play ``episodes`` episodes (of several agents: one agent's episode each).
 
     Environment i plays a share fixed beforehand, so that short episodes are not over-represented.
 
@@ -86,7 +95,7 @@ def evaluate_policy(
     """
     check_spaces(policy, env)
     n = env.num_envs
-    share = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
+    share = np.full(n, episodes // n) + (_turns(n, env.rows_per_env) < episodes % n)
     generator = make_generator(seed, "evaluation", env.device)
     obs, state = env.reset(seed), policy.initial_state(n)
     returns: list[list[float]] = [[] for _ in range(n)]
@@ -106,9 +115,9 @@ def evaluate_policy(
         ended = (step.terminated | step.truncated).cpu()
         if not bool(ended.any()):
             continue
-        patience = MAX_EPISODE_STEPS
         for i in np.flatnonzero(ended.numpy()):
             if valid[i] and len(returns[i]) < share[i]:
+                patience = MAX_EPISODE_STEPS  # only now: an agent that never joins would be waited for without end
                 returns[i].append(float(running[i]))
                 lengths[i].append(int(length[i]))
             running[i], length[i] = 0.0, 0

@@ -98,7 +98,7 @@ _RECIPES: dict[str, ExpertConfig] = {
 MPE_PPO = PPOConfig(
     horizon=50, learning_rate=1e-3, gamma=0.9, gae_lambda=0.9, epochs=8, minibatch_size=480, activation="relu"
 )
-_MPE = ExpertConfig(steps=400_000, num_envs=32, ppo=MPE_PPO)
+_MPE = ExpertConfig(steps=250_000, num_envs=32, ppo=MPE_PPO)
 
 _ATARI = ExpertConfig(
     steps=3_000_000,

@@ -93,7 +93,11 @@ _PENDULUM = GAILConfig(
     discriminator=DiscriminatorConfig(learning_rate=1e-3, updates_per_round=16),
 )
 
-_MPE = GAILConfig(ppo=MPE_PPO, discriminator=DiscriminatorConfig(learning_rate=5e-4, updates_per_round=8))
+# A discriminator that lags behind a fast policy makes both go in circles: a slower policy, a faster judge.
+_MPE = GAILConfig(
+    ppo=replace(MPE_PPO, learning_rate=5e-4, epochs=4),
+    discriminator=DiscriminatorConfig(learning_rate=1e-3, updates_per_round=24, batch_size=512),
+)
 
 _RECIPES: dict[str, ImitationConfig] = {
     "CartPole-v1": ImitationConfig(steps=196_608, num_envs=128, gail=_CARTPOLE),
@@ -113,7 +117,7 @@ def recipe(env_id: str, action_space: gym.Space | None = None) -> ImitationConfi
         # A convolutional policy: every gradient step costs what a hundred of the others cost.
         return ImitationConfig(gail=_DISCRETE, num_envs=8, evaluation_episodes=30, bc=BCConfig(steps=2_000))
     if env_id.startswith("mpe2."):
-        return ImitationConfig(gail=_MPE, steps=400_000, num_envs=32)
+        return ImitationConfig(gail=_MPE, steps=180_000, num_envs=32)
     if isinstance(action_space, Categorical):
         return ImitationConfig(gail=_DISCRETE, num_envs=32)
     return ImitationConfig(gail=_CONTROL)

@@ -20,7 +20,7 @@ from gail.core.errors import InputError
 from gail.demos import Demonstrations, Trajectory, load_demos
 from gail.envs import VecEnv, env_text, make_vec, record_video, side_by_side
 from gail.envs.chunk import make_env
-from gail.envs.ids import require_registered
+from gail.envs.ids import is_module_path, require_registered
 from gail.envs.native_family import NATIVE_IDS
 from gail.envs.rendering import Frame
 from gail.envs.resolve import Batch, resolve
@@ -161,6 +161,8 @@ def policy_video(
     """
     found = find_policy(source, env_id, env_kwargs, sb3=sb3)
     env_id = env_text(found.env_id)
+    if is_module_path(env_id):
+        raise InputError(f"{env_id}: videos of several agents are not drawn yet")
     kwargs = {**_camera(env_id), **found.env_kwargs, "render_mode": "rgb_array"}
     env = _renderer(env_id, kwargs)
     try:

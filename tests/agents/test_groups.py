@@ -13,6 +13,7 @@ import torch
 from gymnasium import spaces
 
 from gail.agents.collect import collect_demos
+from gail.agents.evaluate import evaluate_policy
 from gail.agents.expert import ExpertConfig, TrueReward
 from gail.agents.group_expert import GroupReward, evaluate_group_run, train_group_experts
 from gail.agents.groups import GroupCollector, evaluate_groups, load_policies
@@ -215,3 +216,10 @@ def test_lives_in_a_row_start_and_stop_with_the_agent() -> None:
 def test_dqn_is_refused_where_actions_are_masked() -> None:
     with pytest.raises(InputError, match="action mask are not supported by dqn"):
         QPolicy(*spaces_of("pettingzoo.classic.tictactoe_v3"))
+
+
+def test_scored_episodes_come_from_as_many_environments_as_there_are() -> None:
+    env = make_shared(Scripted, 4)
+    # One agent of each copy, another one in the next: a_0, a_1, a_2, a_0.
+    assert evaluate_policy(Always(env, 0), env, episodes=4).returns.tolist() == [150.0, 360.0, 720.0, 150.0]
+    assert sorted(evaluate_policy(Always(env, 0), env, episodes=12).returns) == [150.0] * 4 + [360.0] * 4 + [720.0] * 4
