@@ -132,7 +132,7 @@ def _mark(axes: Axes, place: float, label: str, style: Any, palette: Palette) ->
 
 def _profile_reading(summary: Mapping[str, Any]) -> str:
     runs = len(summary["games"]) * summary["runs_per_game"]
-    band = "the band holds the true share with 95% at each point; " if summary["runs_per_game"] > 1 else ""
+    band = "the band is a 95% interval at each point; " if summary["runs_per_game"] > 1 else ""
     return (
         f"For every score, the share of the {runs} runs of all games that did better ({band}higher is better, and the "
         "area below up to a score of 1 is one minus the optimality gap where no run is worse than random)."
