@@ -11,19 +11,19 @@ Leaves: TypeAlias = Any
 
 def map_leaves(apply: Callable[..., Any], first: Leaves, *others: Leaves) -> Leaves:
     """``apply(leaf, ...)`` on every leaf; the others have the keys of the first."""
-    if isinstance(first, Mapping):
+    if isinstance(first, dict):
         return {key: apply(leaf, *(other[key] for other in others)) for key, leaf in first.items()}
     return apply(first, *others)
 
 
 def first_leaf(value: Leaves) -> Any:
     """One of the leaves: rows and device are the same in all."""
-    return next(iter(value.values())) if isinstance(value, Mapping) else value
+    return next(iter(value.values())) if isinstance(value, dict) else value
 
 
 def named_leaves(name: str, value: Leaves) -> list[tuple[str, Any]]:
     """The leaves as ``name/key``, or ``name`` itself where there is one without a key."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return [(f"{name}/{key}", leaf) for key, leaf in value.items()]
     return [(name, value)]
 
