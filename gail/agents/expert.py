@@ -119,7 +119,6 @@ _DQN_RECIPES: dict[str, ExpertConfig] = {
             learning_rate=1e-3,
             anneal=True,
             batch_size=128,
-            steps_per_update=2,
             target_rate=0.01,
             target_every=1,
             epsilon_end=0.04,
