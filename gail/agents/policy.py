@@ -128,6 +128,8 @@ class ActorCritic(NetworkPolicy):
     Subclasses set ``head``, ``trunk``, ``actor`` and ``critic``.
     """
 
+    costly: ClassVar[bool] = False
+    """Whether a pass through the network costs more than finding out which rows can be spared one."""
     head: Head
     trunk: nn.Module
     actor: nn.Sequential
@@ -254,6 +256,7 @@ class PixelPolicy(ActorCritic):
     """
 
     kind = "pixels"
+    costly = True
 
     def __init__(
         self,

@@ -201,7 +201,7 @@ class PPO:
             features = policy.features(time_first(rollout.obs))
             samples = rollout.samples.flatten(0, 1)
             log_prob, _, value = policy.evaluate_features(features, samples)
-            next_value = policy.values(policy.features(time_first(rollout.next_obs)))
+            next_value = _next_values(policy, rollout, value)
             shape = rewards.shape
             values = self.scale.unscale(value).view(shape)
             gae = advantages(
@@ -230,8 +230,8 @@ class PPO:
         for _ in range(config.epochs):
             order = torch.randperm(rows, device=features.device, generator=self.generator)
             # One gather per epoch and views from then on: on small networks indexing costs as much as the step.
-            columns = [getattr(batch, field.name)[order].split(config.minibatch_size) for field in fields(batch)]
-            for parts in zip(*columns, strict=True):
+            shuffled = [getattr(batch, field.name).index_select(0, order) for field in fields(batch)]
+            for parts in zip(*(column.split(config.minibatch_size) for column in shuffled), strict=True):
                 minibatch = PPOBatch(*parts)
                 yield Turn(self.player.name, minibatch, minibatch.weight.sum())
         # Only now: within a round the policy that is trained must be the one that acted.
@@ -245,6 +245,19 @@ class PPO:
         """The inverse of :meth:`state_dict`."""
         self.scale.load_state_dict(state["scale"])
         self.generator.set_state(state["generator"])
+
+
+def _next_values(policy: ActorCritic, rollout: Rollout, value: Tensor) -> Tensor:
+    """Critic outputs ``[T * N]`` of the true successors, given those of the states acted in."""
+    if not policy.costly:
+        return policy.values(policy.features(time_first(rollout.next_obs)))
+    # A successor is the next state acted in, unless the episode ended or nothing was played there.
+    other = rollout.terminated | rollout.truncated | _beside_unplayed(rollout.valid)
+    other[-1] = True
+    rows = other.flatten().nonzero().squeeze(1)
+    following = torch.cat([value[rollout.valid.shape[1] :], torch.zeros_like(value[: rollout.valid.shape[1]])])
+    looked_up = policy.values(policy.features(time_first(rollout.next_obs)[rows]))
+    return following.index_copy(0, rows, looked_up)
 
 
 def _beside_unplayed(valid: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ import torch
 
 from gail.agents.bc import BCConfig, BehaviourCloning
 from gail.agents.policy import MLPPolicy, PixelPolicy, load_policy, new_policy, save_policy
-from gail.agents.ppo import PPO, PPOConfig
+from gail.agents.ppo import PPO, PPOConfig, _next_values
 from gail.agents.rollout import Rollout
 from gail.core.pixels import PixelConfig
 from gail.core.random import seeded_initialization
@@ -125,3 +126,24 @@ def test_both_learners_find_what_is_in_the_image(learn: Callable[[PixelPolicy], 
     assert float(before.mean()) == pytest.approx(0.5, abs=0.01)
     learn(policy)
     assert float(policy.evaluate(images, side)[0].detach().exp().mean()) > probability
+
+
+def test_values_of_successors_are_spared_only_where_they_are_known() -> None:
+    policy = pixel_policy()
+    images, side = sided_images(40)
+    data = rollout(images, side)
+    # In a row that goes on, the successor is the next row's state; elsewhere it is something else.
+    ends = torch.zeros((10, 4), dtype=torch.bool)
+    ends[2, 1] = ends[9, 0] = True
+    cuts, valid = torch.zeros_like(ends), torch.ones_like(ends)
+    cuts[5, 2], valid[7, 3] = True, False
+    others = (ends | cuts).clone()
+    others[-1] = True
+    others[6:8, 3] = True
+    successors = torch.cat([data.obs[1:], data.obs[:1]])
+    successors[others] = 255 - successors[others]
+    data = replace(data, next_obs=successors, terminated=ends, truncated=cuts, valid=valid)
+    with torch.no_grad():
+        value = policy.values(policy.features(data.obs.flatten(0, 1)))
+        expected = policy.values(policy.features(successors.flatten(0, 1)))
+        assert torch.allclose(_next_values(policy, data, value), expected, atol=1e-5)
