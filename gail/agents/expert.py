@@ -100,15 +100,14 @@ MPE_PPO = PPOConfig(
 )
 _MPE = ExpertConfig(steps=250_000, num_envs=32, ppo=MPE_PPO)
 
+# The published settings (Schulman et al. 2017, table 5, with the learning rate and minibatches of its reference code).
 _ATARI = ExpertConfig(
-    steps=3_000_000,
+    steps=10_000_000,
     num_envs=8,
     evaluation_episodes=30,
     clip_rewards=True,
-    ppo=PPOConfig(horizon=128, learning_rate=4e-4, epochs=4, minibatch_size=128, clip=0.1, entropy_coef=0.01),
+    ppo=PPOConfig(horizon=128, learning_rate=2.5e-4, epochs=4, minibatch_size=256, clip=0.1, entropy_coef=0.01),
 )
-
-
 _DQN = ExpertConfig(algo="dqn", steps=100_000, num_envs=8)
 _DQN_RECIPES: dict[str, ExpertConfig] = {
     "CartPole-v1": ExpertConfig(

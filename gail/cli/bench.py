@@ -56,6 +56,10 @@ class Benchmark:
     """What the script fixes, for the notes."""
     target: float
     """The ratio of speeds to reach."""
+    steps: int | None = None
+    """Environment steps of every timed run, where the recipe's own would take hours."""
+    threads: int | None = None
+    """Tensor threads of ours, where not the recipe's."""
 
     @property
     def title(self) -> str:
@@ -73,12 +77,30 @@ _IMITATION = (
     "5 epochs in minibatches of 64, 8 discriminator updates of 1,024 expert rows per 16,384 steps"
 )
 _SB3 = "SB3's defaults: 8 environments, policy and critic apart, 10 epochs in minibatches of 64"
+_SB3_ATARI = (
+    "the Atari settings that SB3 documents: CnnPolicy in make_atari_env with 4 stacked frames, 8 environments, "
+    "128 steps each per update, 4 epochs in minibatches of 256, learning rate 2.5e-4, clipping 0.1; equal on both "
+    "sides are the network (Nature), the environments, the steps per update, the epochs and the minibatches; ours computes in "
+    "bfloat16 where the processor has it, the peer in float32"
+)
+_ATARI_SCRIPT = "run_sb3_ppo_atari.py"
 _GAIL_SCRIPT = "run_imitation_gail.py"
 
 BENCHMARKS = (
     Benchmark("GAIL", "CartPole-v1", "imitation", _GAIL_SCRIPT, "CartPole-v1", _IMITATION, 30.0),
     Benchmark("GAIL", "Hopper-v5", "imitation", _GAIL_SCRIPT, "Hopper-v4", _IMITATION, 3.0),
     Benchmark("PPO", "CartPole-v1", "sb3", "run_sb3_ppo.py", "CartPole-v1", _SB3, 25.0),
+    Benchmark(
+        "PPO",
+        "ALE/Pong-v5",
+        "sb3",
+        _ATARI_SCRIPT,
+        "ALE/Pong-v5",
+        _SB3_ATARI,
+        5.0,
+        steps=8_192,
+        threads=2,
+    ),
 )
 
 
@@ -178,13 +200,16 @@ def throughput_row(
     Raises:
         InputError: where a run fails.
     """
+    steps = steps or benchmark.steps
     ours, theirs = our_words(benchmark, demos, steps), _peer_words(benchmark, demos)
 
     def peer(threads: int, count: int) -> dict[str, Any]:
         return run_peer(python, benchmark.script, [*theirs, "--threads", str(threads), "--steps", str(count)])
 
     _tell(f"{benchmark.title}: choosing the peer's threads")
-    probes = {threads: peer(threads, PROBE_STEPS)["steps_per_second"] for threads in PEER_THREADS}
+    probes = {
+        threads: peer(threads, min(PROBE_STEPS, steps or PROBE_STEPS))["steps_per_second"] for threads in PEER_THREADS
+    }
     threads = max(probes, key=lambda count: probes[count])
     row = compare(benchmark, lambda: _run_ours(ours), lambda: peer(threads, steps or PEER_STEPS), repeats=repeats)
     return {**row, "notes": notes(benchmark, demos, row["measurements"][0], probes)}
@@ -244,11 +269,15 @@ def notes(benchmark: Benchmark, demos: Path | None, pair: Mapping[str, Any], pro
         probes: the peer's speed in its short run, by number of threads.
     """
     config, ppo = benchmark.config, _ppo(benchmark.config)
+    images = benchmark.script == _ATARI_SCRIPT
     critic = "sharing their hidden layers" if ppo.shared else "apart"
+    networks = f"policy and critic {_widths(ppo.hidden)} {critic}"
+    if images:
+        networks = f"policy and critic on one {ppo.pixels.trunk} trunk"
+    cores = benchmark.threads or config.threads
     ours = (
         f"ours: the recipe of {_words(benchmark)}, {pair['ours_steps']:,} steps in a run directory as users get it, "
-        f"timed by its wall_seconds, {config.num_envs} environments, {config.threads} thread(s), "
-        f"policy and critic {_widths(ppo.hidden)} {critic}"
+        f"timed by its wall_seconds, {config.num_envs} environments, {cores} thread(s), {networks}"
     )
     if isinstance(config, ImitationConfig):
         judge = config.gail.discriminator
@@ -257,8 +286,9 @@ def notes(benchmark: Benchmark, demos: Path | None, pair: Mapping[str, Any], pro
     ours += f", {ppo.epochs} epochs in minibatches of {ppo.minibatch_size}"
     threads = max(probes, key=lambda count: probes[count])
     tried = ", ".join(f"{count}: {speed:,.0f} steps/s" for count, speed in probes.items())
+    widths = "" if images else f"; all its networks {_widths(ppo.hidden)}"
     peer = (
-        f"peer: {benchmark.peer_settings}; all its networks {_widths(ppo.hidden)}, {pair['peer_steps']:,} steps after "
+        f"peer: {benchmark.peer_settings}{widths}, {pair['peer_steps']:,} steps after "
         f"an untimed warm-up, {threads} thread(s) (tried in a short run, {tried})"
     )
     both = [] if demos is None else [f"both learn from the first {DEMO_EPISODES} episodes of {demos.name}"]
@@ -272,6 +302,8 @@ def our_words(benchmark: Benchmark, demos: Path | None, steps: int | None) -> li
     words = _words(benchmark).split()[1:]
     if demos is not None:
         words += ["--demos", str(demos), "--demo-episodes", str(DEMO_EPISODES)]
+    if benchmark.threads is not None:
+        words += ["--threads", str(benchmark.threads)]
     return words if steps is None else [*words, "--steps", str(steps)]
 
 
@@ -281,8 +313,9 @@ def _words(benchmark: Benchmark) -> str:
 
 def _peer_words(benchmark: Benchmark, demos: Path | None) -> list[str]:
     """The peer script's arguments but threads and steps; its networks are as wide as ours."""
-    widths = [str(width) for width in _ppo(benchmark.config).hidden]
-    words = ["--env", benchmark.peer_environment, "--hidden", *widths]
+    words = ["--env", benchmark.peer_environment]
+    if benchmark.script != _ATARI_SCRIPT:
+        words += ["--hidden", *(str(width) for width in _ppo(benchmark.config).hidden)]
     return words if demos is None else [*words, "--demos", str(demos), "--episodes", str(DEMO_EPISODES)]
 
 

@@ -21,7 +21,7 @@ from gail.core.statistics import mean_interval
 from gail.demos import Demonstrations, Trajectory, save_demos
 from gail.imitation import ImitationConfig, recipe
 
-GAIL_CARTPOLE, GAIL_HOPPER, PPO_CARTPOLE = bench.BENCHMARKS
+GAIL_CARTPOLE, GAIL_HOPPER, PPO_CARTPOLE, PPO_ATARI = bench.BENCHMARKS
 
 
 def cartpole_demos(episodes: int, length: int = 100) -> Demonstrations:
@@ -113,6 +113,7 @@ def test_table_has_the_promised_keys_and_the_file_holds_the_same(
         ("GAIL", "CartPole-v1"),
         ("GAIL", "Hopper-v5 (peer: Hopper-v4)"),
         ("PPO", "CartPole-v1"),
+        ("PPO", "ALE/Pong-v5"),
     ]
 
 
@@ -131,6 +132,16 @@ def test_both_sides_get_equal_demonstrations_and_widths_and_the_peer_its_faster_
     assert ours == f"ours train CartPole-v1 --demos {file} --demo-episodes 4"  # the recipe's own steps
     assert f"--hidden 64 64 --demos {file} --episodes 4 --threads 2 --steps 65536" in peer
     assert "1: 1,000 steps/s, 2: 2,000 steps/s" in row["notes"] and "first 4 episodes" in row["notes"]
+
+
+def test_the_atari_row_names_what_is_equal_and_what_is_not(fake_runs: list[list[str]]) -> None:
+    row = bench.throughput_row(PPO_ATARI, None, Path("python"), repeats=1, steps=None)
+    assert fake_runs[-2] == ["ours", "expert", "ALE/Pong-v5", "--threads", "2", "--steps", "8192"]
+    assert fake_runs[-1] == f"run_sb3_ppo_atari.py --env ALE/Pong-v5 --threads 2 --steps {8_192}".split()
+    ppo = PPO_ATARI.config.ppo  # type: ignore[union-attr]
+    assert (PPO_ATARI.config.num_envs, ppo.horizon, ppo.epochs, ppo.minibatch_size) == (8, 128, 4, 256)
+    assert ppo.pixels.trunk == "nature" and "one nature trunk, 4 epochs in minibatches of 256" in row["notes"]
+    assert "bfloat16" in row["notes"] and "8 environments, 2 thread(s), policy" in row["notes"]
 
 
 def test_steps_shorten_both_sides(fake_runs: list[list[str]]) -> None:
