@@ -80,8 +80,8 @@ _SB3 = "SB3's defaults: 8 environments, policy and critic apart, 10 epochs in mi
 _SB3_ATARI = (
     "the Atari settings that SB3 documents: CnnPolicy in make_atari_env with 4 stacked frames, 8 environments, "
     "128 steps each per update, 4 epochs in minibatches of 256, learning rate 2.5e-4, clipping 0.1; equal on both "
-    "sides are the network (Nature), the environments, the steps per update, the epochs and the minibatches; ours computes in "
-    "bfloat16 where the processor has it, the peer in float32"
+    "sides are the network (Nature), the environments, the steps per update, the epochs and the minibatches; ours "
+    "computes in bfloat16 where the processor has it, the peer in float32"
 )
 _ATARI_SCRIPT = "run_sb3_ppo_atari.py"
 _GAIL_SCRIPT = "run_imitation_gail.py"
