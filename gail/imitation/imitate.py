@@ -31,6 +31,7 @@ from gail.demos.types import Demonstrations, Transitions, to_transitions
 from gail.envs import EnvLike, VecEnv, env_text, may_be, open_vec, resolve_env
 from gail.envs.gym_async import check_restarts
 from gail.envs.leaves import leaf_spaces
+from gail.envs.spaces import is_image
 from gail.envs.worker_options import WorkerOptions
 from gail.imitation.gail import GAIL
 from gail.imitation.recipes import ImitationConfig, recipe
@@ -148,6 +149,12 @@ def imitate(
 def _check(demos: Demonstrations, env: VecEnv, config: ImitationConfig) -> None:
     """Refuse demonstrations that were not made for this environment."""
     where = str(demos.path or "demonstrations")
+    if config.algo != "bc" and is_image(env.observation_space):
+        shape = "x".join(map(str, env.observation_space.shape))
+        raise InputError(
+            f"--algo: {config.algo!r} judges vectors, {env.env_id} shows images ({shape} bytes); expected 'bc', which "
+            "learns from images"
+        )
     if len(demos) == 0:
         raise InputError(f"{where}: holds no episodes")
     if config.demo_episodes is not None and config.demo_episodes > len(demos):

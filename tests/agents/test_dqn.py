@@ -19,6 +19,7 @@ from gail.core.pixels import PixelConfig
 from gail.core.random import seeded_initialization
 from gail.envs.cartpole import CartPole
 from gail.envs.gym_sync import GymSyncVecEnv
+from gail.envs.spaces import MaskedBox
 from gail.envs.vec import VecEnv
 
 ONE = gym.spaces.Box(-10.0, 10.0, (1,))
@@ -168,6 +169,13 @@ def test_a_file_gives_the_same_policy_back(space: gym.spaces.Box, tmp_path: Path
 def test_continuous_actions_are_refused() -> None:
     with pytest.raises(InputError, match="not supported by dqn; supported is Discrete"):
         QPolicy(ONE, gym.spaces.Box(-1.0, 1.0, (2,)))
+
+
+def test_observations_that_it_cannot_learn_from_are_refused() -> None:
+    masked = MaskedBox(np.zeros(5, np.float32), np.ones(5, np.float32), 2, np.float32)
+    for space in (gym.spaces.Dict({"a": ONE}), masked):
+        with pytest.raises(InputError, match="not supported by dqn"):
+            QPolicy(space, gym.spaces.Discrete(2))
 
 
 def test_values_without_sense_are_refused() -> None:

@@ -16,7 +16,7 @@ from gail.agents.evaluate import evaluate_policy
 from gail.agents.policy import RandomPolicy, load_policy
 from gail.core.errors import InputError
 from gail.core.metrics import meaning
-from gail.demos import Demonstrations, bundled_demos, load_demos
+from gail.demos import Demonstrations, Trajectory, bundled_demos, load_demos
 from gail.envs import make_vec
 from gail.imitation import ImitationConfig, imitate, recipe
 from gail.imitation.discriminator import Discriminator
@@ -112,6 +112,13 @@ def test_ends_cannot_be_told_by_their_missing_successor_where_the_experts_are_un
         seen.clear()
         imitate("CartPole-v1", data, gail=config, **SMALL)
         assert any(bool(flags.any()) for flags in seen) is ends
+
+
+def test_a_discriminator_of_vectors_refuses_images_before_it_starts() -> None:
+    frames = np.zeros((3, 4, 84, 84), np.uint8)
+    pong = Demonstrations((Trajectory(frames, np.zeros(2, np.int64), np.zeros(2, np.float32), True, False),))
+    with pytest.raises(InputError, match=r"--algo: 'gail' judges vectors, ALE/Pong-v5 shows images \(4x84x84 bytes\)"):
+        imitate("Pong", pong, **SMALL)
 
 
 @pytest.mark.parametrize("value", [7, -1])
