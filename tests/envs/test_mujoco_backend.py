@@ -111,6 +111,18 @@ def test_number_of_threads_changes_nothing(env_id):
 
 
 @pytest.mark.parametrize("env_id", MUJOCO_IDS)
+def test_info_that_is_read_late_is_what_it_was_at_once(env_id):
+    at_once, late = (make_vec(env_id, 3, backend="mujoco", max_episode_steps=7) for _ in range(2))
+    at_once.reset(1)
+    late.reset(1)
+    actions = random_actions(late, 20)
+    infos = [dict(at_once.step(action).info) for action in actions]
+    for info, step in zip(infos, play(late, actions), strict=True):
+        assert info.keys() == step.info.keys()
+        assert all(torch.equal(info[name], step.info[name]) for name in info)
+
+
+@pytest.mark.parametrize("env_id", MUJOCO_IDS)
 def test_100_steps_after_a_restored_state_are_what_they_were(env_id):
     env = make_vec(env_id, 2, backend="mujoco", max_episode_steps=70)
     env.reset(5)
