@@ -101,6 +101,9 @@ class _Helper:
 
     def finish(self) -> None:
         """Wait for the work to be done; raise what it raised."""
+        # Where it has not woken up yet (a busy machine), the work is done without it: it need not wake up at all.
+        if self._go.acquire(blocking=False):
+            return
         self._done.acquire()
         error, self._error = self._error, None
         if error is not None:

@@ -12,7 +12,7 @@ from gymnasium.envs.mujoco import ant_v5, hopper_v5, reacher_v5
 from gail.core.errors import InputError
 from gail.envs import check_vec_env, make_vec
 from gail.envs.mujoco_family import MUJOCO_IDS
-from gail.envs.mujoco_tasks import TASKS
+from gail.envs.mujoco_tasks import TASKS, _scalar_square
 from gail.envs.mujoco_team import StepTeam
 from gail.envs.mujoco_truth import DefinitionsDiffer
 
@@ -336,3 +336,29 @@ def test_team_raises_what_a_helper_raised_and_its_threads_end_with_it(monkeypatc
     for thread in helpers:
         thread.join(10)
     assert not running() & helpers
+
+
+def test_squares_are_those_of_numpy_scalars():
+    values = np.random.default_rng(0).normal(size=(2, 10_000))
+    assert np.array_equal(_scalar_square(values), [[value**2 for value in row] for row in values])
+    with np.errstate(over="ignore"):
+        assert _scalar_square(np.array([[1e200, -3.0]])).tolist() == [[np.inf, 9.0]]
+
+
+def test_team_does_not_wait_for_a_helper_that_has_not_woken_up(monkeypatch):
+    caller, done = threading.current_thread(), []
+
+    def step(model, data, count):
+        assert threading.current_thread() is caller
+        done.append(data)
+
+    class Asleep(threading.Thread):
+        def start(self):
+            pass
+
+    monkeypatch.setattr(mujoco, "mj_step", step)
+    monkeypatch.setattr(threading, "Thread", Asleep)
+    team = StepTeam(None, ["a", "b", "c"], 1, contact_forces=False, threads=3)
+    for _ in range(2):
+        team.step()
+    assert done == ["a", "b", "c"] * 2
