@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -39,7 +39,7 @@ class Generator(nn.Module, ABC):
         codec: between the data and the network; its shape is the network's.
         classes: how many classes the data has; 0 for none.
         config: hyperparameters.
-        precision: arithmetic of the networks.
+        precision: arithmetic of the networks while training.
     """
 
     kind: ClassVar[str]
@@ -80,9 +80,12 @@ class Generator(nn.Module, ABC):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def arithmetic(self) -> Any:
-        """A context in which the networks run in the model's precision."""
-        return autocast(self.precision, self.device)
+    def arithmetic(self) -> AbstractContextManager[object]:
+        """A context in which the networks run in the model's precision while training, else in float32.
+
+        Weights are float32 either way; what is drawn and measured should not carry bfloat16's three digits.
+        """
+        return autocast(self.precision if self.training else "fp32", self.device)
 
     def labels(self, n: int, condition: Tensor | None, generator: torch.Generator) -> Tensor | None:
         """The classes ``[n]`` to sample: ``condition`` checked, or drawn; None where the model knows none.

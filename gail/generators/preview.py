@@ -32,7 +32,7 @@ def write_preview(product: Any, stem: Path, *, real: Any = None) -> Path:
         data = _transition_plot(product, real) if product.kind == "transitions" else _episode_plot(product, real)
         return _write(stem.with_suffix(".png"), data)
     if isinstance(product, Tensor) and product.ndim == 4:
-        return _write(stem.with_suffix(".png"), _png(image_grid(product.cpu().numpy())))
+        return write_png(image_grid(product.cpu().numpy()), stem.with_suffix(".png"))
     rows = [" ".join(map(str, row)) for row in product.tolist()] if isinstance(product, Tensor) else product
     path = stem.with_suffix(".txt")
     write_text_atomic(path, ("\n" + "-" * 40 + "\n").join(rows) + "\n")
@@ -55,10 +55,11 @@ def image_grid(images: np.ndarray, *, columns: int | None = None) -> np.ndarray:
     return grid
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def write_png(pixels: np.ndarray, path: Path) -> Path:
+    """Write ``[height, width]`` or ``[height, width, 3]`` bytes to ``path``, atomically, and return it."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return _write(path, buffer.getvalue())
 
 
 def _write(path: Path, data: bytes) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from gail.core.config import require
@@ -53,31 +52,23 @@ class Recurrent(TokenModel):
     def __init__(self, codec: Codec, classes: int, config: RecurrentConfig, precision: Precision = "fp32") -> None:
         super().__init__(codec, classes, config, precision)
         self.config: RecurrentConfig = config
-        self.embedding = nn.Embedding(self.vocabulary, config.width)
-        self.beginning = nn.Embedding(max(classes, 1), config.width)
         cell = nn.LSTM if config.cell == "lstm" else nn.GRU
         self.recurrence = cell(config.width, config.width, config.layers, batch_first=True)
         self.head = nn.Linear(config.width, self.vocabulary)
 
     def logits(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
         """All positions in order; see :meth:`TokenModel.logits`."""
-        x = torch.cat([self._begin(tokens.shape[0], labels), self.embedding(tokens[:, :-1])], dim=1)
         with self.arithmetic():
-            return self.head(self.recurrence(x)[0]).float()
+            return self.head(self.recurrence(self.inputs(tokens, labels))[0]).float()
 
     def start(self, n: int, labels: Tensor | None = None) -> tuple[_Memory, Tensor]:
         """See :meth:`TokenModel.start`."""
         memory = _Memory(None)
-        return memory, self._advance(self._begin(n, labels), memory)
+        return memory, self._advance(self.first(n, labels), memory)
 
     def feed(self, tokens: Tensor, state: Any) -> Tensor:
         """See :meth:`TokenModel.feed`."""
         return self._advance(self.embedding(tokens), state)
-
-    def _begin(self, n: int, labels: Tensor | None) -> Tensor:
-        if labels is None:
-            return self.beginning.weight[:1].expand(n, -1)[:, None]
-        return self.beginning(labels)[:, None]
 
     def _advance(self, x: Tensor, memory: _Memory) -> Tensor:
         with self.arithmetic():

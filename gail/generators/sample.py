@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from gail.core.device import resolve_device
 from gail.core.errors import InputError
 from gail.core.files import is_unused, write_atomic, write_text_atomic
 from gail.core.random import make_generator
@@ -21,7 +21,7 @@ from gail.demos import Demonstrations, save_demos
 from gail.generators.fit import FitResult
 from gail.generators.generator import Generator
 from gail.generators.kinds import FittedGenerator, load_generator
-from gail.generators.preview import write_preview
+from gail.generators.preview import write_png, write_preview
 from gail.generators.returns import ReturnCodec
 from gail.generators.transitions import SegmentCodec, TransitionCodec
 
@@ -58,7 +58,7 @@ def sample(
         seed: determines the samples on CPU.
         out: where to write; must not exist yet. Demonstrations: npz or Minari. Images: a ``.png`` for one grid, else a
             folder with one PNG file each. Text: a text file. Tokens: ``.npy``.
-        device: where to sample.
+        device: where a model that is read from a file samples.
         **options: what the kind of model can do when it samples, for example ``temperature=0.8``.
 
     Returns:
@@ -71,7 +71,7 @@ def sample(
     if isinstance(model, FitResult):
         fitted = model.generator
     else:
-        fitted = model if isinstance(model, FittedGenerator) else load_generator(model, device)
+        fitted = model if isinstance(model, FittedGenerator) else load_generator(model, resolve_device(device))
     network, kind = fitted.model, fitted.model.codec.kind
     n = _asked(kind, {"episodes": episodes, "transitions": transitions, "count": count})
     out = Path(out) if out is not None else None
@@ -164,6 +164,4 @@ def _write_folder(images: np.ndarray, out: Path, classes: list[str] | None) -> N
     """One PNG file each, in a folder per class: what :func:`load_images` reads."""
     for number, image in enumerate(images):
         folder = out / classes[number] if classes is not None else out
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-        Image.fromarray(pixels).save(folder / f"{number:06d}.png")
+        write_png(image[0] if len(image) == 1 else image.transpose(1, 2, 0), folder / f"{number:06d}.png")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gail.core.config import require
 from gail.core.engine import Turn
@@ -89,7 +89,8 @@ def require_fit(sampling: TokenSampling, codec: Codec) -> None:
 class TokenModel(Generator):
     """A model of the next token given those before it, trained by maximum likelihood.
 
-    ``config`` has ``learning_rate``, ``warmup``, ``weight_decay`` and ``sampling``.
+    A sequence begins with a learned vector of its class. ``config`` has ``width`` (of a token's vector),
+    ``learning_rate``, ``warmup``, ``weight_decay`` and, where the model is sampled on its own, ``sampling``.
     """
 
     def __init__(self, codec: Codec, classes: int, config: Any, precision: Precision = "fp32") -> None:
@@ -98,6 +99,18 @@ class TokenModel(Generator):
         assert codec.vocabulary is not None
         self.vocabulary: int = codec.vocabulary
         self.length = codec.shape[0]
+        self.embedding = nn.Embedding(self.vocabulary, config.width)
+        self.beginning = nn.Embedding(max(classes, 1), config.width)
+
+    def first(self, n: int, labels: Tensor | None) -> Tensor:
+        """The vectors ``[n, 1, width]`` that sequences of the classes ``labels`` ``[n]`` begin with."""
+        if labels is None:
+            return self.beginning.weight[:1].expand(n, -1)[:, None]
+        return self.beginning(labels)[:, None]
+
+    def inputs(self, tokens: Tensor, labels: Tensor | None) -> Tensor:
+        """What comes before each of the tokens ``[B, L]``: vectors ``[B, L, width]``."""
+        return torch.cat([self.first(tokens.shape[0], labels), self.embedding(tokens[:, :-1])], dim=1)
 
     @abstractmethod
     def logits(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -17,8 +17,8 @@ from gail.generators.token_model import TokenModel, TokenSampling
 
 
 @dataclass(frozen=True)
-class TransformerConfig:
-    """Hyperparameters of a transformer."""
+class TransformerNetwork:
+    """Hyperparameters of a transformer and of its training."""
 
     width: int = 128
     """Size of a token's vector."""
@@ -32,14 +32,20 @@ class TransformerConfig:
     """Steps over which the learning rate rises."""
     weight_decay: float = 0.1
     """Decoupled."""
-    sampling: TokenSampling = field(default_factory=TokenSampling)
-    """How samples are drawn."""
 
     def __post_init__(self) -> None:
         require("transformer", self, at_least={"width": 2, "layers": 1, "heads": 1, "warmup": 0})
         require("transformer", self, at_least={"learning_rate": 0.0, "weight_decay": 0.0})
         if self.width % (2 * self.heads):
             raise InputError(f"transformer.width: {self.width}, expected a multiple of twice the heads ({self.heads})")
+
+
+@dataclass(frozen=True)
+class TransformerConfig(TransformerNetwork):
+    """Hyperparameters of a transformer that is sampled on its own."""
+
+    sampling: TokenSampling = field(default_factory=TokenSampling)
+    """How samples are drawn."""
 
 
 @dataclass
@@ -57,11 +63,9 @@ class Transformer(TokenModel):
 
     kind: ClassVar[str] = "transformer"
 
-    def __init__(self, codec: Codec, classes: int, config: TransformerConfig, precision: Precision = "fp32") -> None:
+    def __init__(self, codec: Codec, classes: int, config: TransformerNetwork, precision: Precision = "fp32") -> None:
         super().__init__(codec, classes, config, precision)
-        self.config: TransformerConfig = config
-        self.embedding = nn.Embedding(self.vocabulary, config.width)
-        self.beginning = nn.Embedding(max(classes, 1), config.width)
+        self.config: TransformerNetwork = config
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width)
         self.head = nn.Linear(config.width, self.vocabulary, bias=False)
@@ -80,15 +84,14 @@ class Transformer(TokenModel):
 
     def logits(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
         """All positions at once; see :meth:`TokenModel.logits`."""
-        x = torch.cat([self._begin(tokens.shape[0], labels), self.embedding(tokens[:, :-1])], dim=1)
-        return self._run(x, None)
+        return self._run(self.inputs(tokens, labels), None)
 
     def start(self, n: int, labels: Tensor | None = None) -> tuple[KVCache, Tensor]:
         """An empty cache that holds the beginning; see :meth:`TokenModel.start`."""
         heads, size = self.config.heads, self.config.width // self.config.heads
         keys, values = ([self._empty(n, heads, size) for _ in self.blocks] for _ in range(2))
         cache = KVCache(keys, values)
-        return cache, self._run(self._begin(n, labels), cache)[:, -1]
+        return cache, self._run(self.first(n, labels), cache)[:, -1]
 
     def feed(self, tokens: Tensor, state: Any) -> Tensor:
         """See :meth:`TokenModel.feed`."""
@@ -96,11 +99,6 @@ class Transformer(TokenModel):
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty((shape[0], shape[1], self.length, shape[2]), device=self.device)
-
-    def _begin(self, n: int, labels: Tensor | None) -> Tensor:
-        if labels is None:
-            return self.beginning.weight[:1].expand(n, -1)[:, None]
-        return self.beginning(labels)[:, None]
 
     def _run(self, x: Tensor, cache: KVCache | None) -> Tensor:
         """Logits ``[B, l, V]`` of vectors ``[B, l, width]``, which come after what ``cache`` holds."""
@@ -118,7 +116,7 @@ class Transformer(TokenModel):
 class _Block(nn.Module):
     """``x + attention(norm(x))``, then ``x + mlp(norm(x))``."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerNetwork) -> None:
         super().__init__()
         width = config.width
         self.heads = config.heads

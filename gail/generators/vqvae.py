@@ -21,7 +21,7 @@ from gail.generators.generator import Draw, Generator, Minibatch, require_shape
 from gail.generators.networks import Decoder, Encoder, halvings
 from gail.generators.text import TokenCodec
 from gail.generators.token_model import TokenSampling, require_fit
-from gail.generators.transformer import Transformer, TransformerConfig
+from gail.generators.transformer import Transformer, TransformerNetwork
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class VQVAEConfig:
     """Adam's, of the autoencoder; falls linearly to zero over the run."""
     autoencoder_steps: int = 2_000
     """Steps that train the autoencoder; the transformer learns from the first step to the last."""
-    prior: TransformerConfig = field(default_factory=lambda: TransformerConfig(width=128, layers=3))
+    prior: TransformerNetwork = field(default_factory=lambda: TransformerNetwork(width=128, layers=3))
     """The transformer over the codes."""
     sampling: TokenSampling = field(default_factory=TokenSampling)
     """How codes are drawn."""

@@ -21,10 +21,10 @@ from gail.generators import DataConfig, fit, load_data, load_generator, sample
 from gail.generators.dataset import Dataset
 from gail.generators.game import Fitting
 from gail.generators.images import load_images
-from gail.generators.transformer import TransformerConfig
+from gail.generators.transformer import TransformerNetwork
 
 QUICK: dict[str, Any] = {"batch_size": 8, "previews": 0, "progress": False, "threads": 1}
-TINY = TransformerConfig(width=8, layers=1, heads=2)
+TINY = TransformerNetwork(width=8, layers=1, heads=2)
 KINDS = {
     "gan-rows": ("gan", {"hidden": (8,)}, "transitions"),
     "gan-images": ("gan", {"channels": 2}, "images"),

@@ -45,7 +45,7 @@ def test_each_side_improves_against_a_frozen_other_side(loss, network) -> None:
         before = float(players[name].loss(fixed)[0].detach())
         for _ in range(25):
             players[name].step(fixed, 8.0)
-        assert float(players[name].loss(fixed)[0]) < before
+        assert float(players[name].loss(fixed)[0].detach()) < before
 
 
 def test_the_penalty_is_on_items_and_not_on_their_classes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from toy_data import make_demos, make_images
 
+from gail.core.precision import Precision
 from gail.generators.dataset import Dataset
 from gail.generators.diffusion import DiffusionConfig
 from gail.generators.gan import GANConfig
@@ -20,7 +22,7 @@ from gail.generators.kinds import KINDS, build
 from gail.generators.mixture import MixtureConfig
 from gail.generators.recurrent import RecurrentConfig
 from gail.generators.returns import return_data
-from gail.generators.transformer import TransformerConfig
+from gail.generators.transformer import TransformerConfig, TransformerNetwork
 from gail.generators.transitions import segment_data, transition_data
 from gail.generators.vae import VAEConfig
 from gail.generators.vqvae import VQVAEConfig
@@ -47,7 +49,7 @@ def discrete_segments() -> Dataset:
     return segment_data(make_demos(discrete=True), length=8)
 
 
-TINY = TransformerConfig(width=8, layers=1, heads=2)
+TINY = TransformerNetwork(width=8, layers=1, heads=2)
 
 
 def returns() -> Dataset:
@@ -74,10 +76,10 @@ CASES = {
 }
 
 
-def built(case: Case) -> tuple[Generator, list[Any]]:
+def built(case: Case, precision: Precision = "fp32") -> tuple[Generator, list[Any]]:
     """A model on the processor with the turns of one step."""
     data = case.data()
-    model = build(case.kind, data.codec, len(data.classes), case.config, "fp32")
+    model = build(case.kind, data.codec, len(data.classes), case.config, precision)
     model.players()  # a schedule may look at what its players have done
     batch = Minibatch(*data.encoded(torch.arange(ROWS)))
     return model, list(model.turns(lambda: batch, torch.Generator().manual_seed(0)))
@@ -123,3 +125,16 @@ def test_the_training_step_of_a_generator_copies_and_draws_nothing(case: Case, m
         monkeypatch.setattr(Tensor, name, forbid(f"Tensor.{name}", getattr(Tensor, name)))
     for turn in turns:
         players[turn.player].step(turn.batch, float(ROWS))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_generator_trains_in_bfloat16_and_keeps_its_weights_in_float32(case: Case) -> None:
+    model, turns = built(case, "bf16")
+    players = model.players()
+    for turn in turns:
+        players[turn.player].step(turn.batch, float(ROWS))
+    for name, player in players.items():
+        assert player.weights.dtype == torch.float32 and bool(torch.isfinite(player.weights).all())
+        assert math.isfinite(player.read_metrics()[f"{name}/loss"])
+    with model.sampling():
+        assert model.sample(2, generator=torch.Generator().manual_seed(0)).dtype in (torch.float32, torch.int64)

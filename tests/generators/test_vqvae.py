@@ -11,11 +11,11 @@ from toy_data import make_demos, make_images
 from gail.core.errors import InputError
 from gail.generators.generator import Minibatch
 from gail.generators.token_model import TokenSampling
-from gail.generators.transformer import TransformerConfig
+from gail.generators.transformer import TransformerNetwork
 from gail.generators.transitions import segment_data
 from gail.generators.vqvae import VQVAE, Quantizer, VQVAEConfig
 
-PRIOR = TransformerConfig(width=16, layers=1, heads=2, warmup=5, learning_rate=1e-2)
+PRIOR = TransformerNetwork(width=16, layers=1, heads=2, warmup=5, learning_rate=1e-2)
 SMALL = VQVAEConfig(codes=8, code_size=3, channels=4, hidden=(16,), per_item=4, depth=1, prior=PRIOR)
 
 
