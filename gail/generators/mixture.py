@@ -106,7 +106,10 @@ class MixtureRNN(Generator):
         self.recurrence = cell(obs + action, config.width, batch_first=True)
         self.dynamics = _MixtureHead(config.width, obs + 1, config)
         # Whether an episode is over shows in the state that it ended in.
-        self.ends = nn.Sequential(nn.Linear(config.width + obs, config.width), nn.SiLU(), nn.Linear(config.width, 2))
+        last = nn.Linear(config.width, 2)
+        # Ends are rare: a model that began at one half would first learn nothing else.
+        last.bias.data[0] = torch.logit(codec.scaling.mean[-2], eps=1e-4)
+        self.ends = nn.Sequential(nn.Linear(config.width + obs, config.width), nn.SiLU(), last)
         self.deciding = nn.Sequential(nn.Linear(config.width + obs, config.width), nn.SiLU())
         self.behaviour: nn.Module
         if self.choices is None:

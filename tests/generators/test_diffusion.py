@@ -73,6 +73,19 @@ def test_some_classes_are_hidden_and_guidance_goes_beyond_what_the_class_changes
         assert torch.allclose(drawn, torch.full_like(drawn, expected), atol=1e-2)
 
 
+def test_noise_level_and_class_both_change_the_prediction() -> None:
+    torch.manual_seed(0)
+    data = make_images()
+    model = Diffusion(data.codec, 2, SMALL)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    x, labels = data.encoded(torch.arange(4))
+    sigma = torch.full((4,), 0.5)
+    before = model.predict(x, sigma, labels)
+    assert not torch.allclose(model.predict(x, sigma, 1 - labels), before)
+    assert not torch.allclose(model.predict(x, 2 * sigma, labels), before)
+
+
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 28, 28), (5, 32), (2, 7), (3, 6, 10)])
 def test_the_u_net_keeps_any_shape_and_starts_at_zero(shape: tuple[int, ...]) -> None:
     network = UNet(shape, channels=4, width=6)
