@@ -36,6 +36,7 @@ from gail.demos.types import Demonstrations, Trajectory
 from gail.envs import resolve_env
 from gail.envs.atari import AtariProtocol, is_atari
 from gail.envs.atari_single import make_single
+from gail.envs.ids import require_registered
 from gail.envs.resolve import find_spec
 
 _SEED = 0
@@ -98,7 +99,7 @@ def read_recording(path: str | Path) -> Recording:
     if data["rewards"].dtype.kind not in "biuf":
         raise DemosError(f"{path}: field 'rewards': expected numbers, found {data['rewards'].dtype}")
     rom = read_text(path, "rom", data["rom"])
-    env_id, _ = resolve_env(rom)
+    env_id, _ = resolve_env(require_registered(rom, path))
     if not is_atari(env_id):
         find_spec("ALE/Pong-v5")  # says how to install ALE where that is the reason
         raise DemosError(f"{path}: field 'rom': expected a game of ALE such as 'private_eye', found {rom[:40]!r}")

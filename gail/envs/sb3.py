@@ -11,6 +11,7 @@ from gymnasium import Wrapper
 from stable_baselines3.common.vec_env import VecEnv as SB3VecEnvBase
 
 from gail.core.errors import InputError
+from gail.envs.leaves import leaf_spaces
 from gail.envs.vec import VecEnv
 
 
@@ -26,6 +27,11 @@ class SB3VecEnv(SB3VecEnvBase):
     """
 
     def __init__(self, env: VecEnv) -> None:
+        if isinstance(leaf_spaces(env.observation_space), dict):
+            raise InputError(
+                f"{env.env_id}: observations of several parts (Dict, Tuple) are not handed to stable-baselines3; "
+                "flatten them (gymnasium.wrappers.FlattenObservation), or train by ppo"
+            )
         self.env = env
         self._actions: torch.Tensor | None = None
         self._returns, self._lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, dtype=np.int64)

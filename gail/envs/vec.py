@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from gail.core.errors import InputError
+from gail.core.leaves import Leaves
 
 State = dict[str, Any]
 """A tree of dicts whose leaves are tensors or JSON values; what checkpoints are made of."""
@@ -40,11 +41,15 @@ State = dict[str, Any]
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of a batch of N environments returns."""
+    """What one step of a batch of N environments returns.
 
-    obs: Tensor
+    Observations are a tensor; of Dict and Tuple spaces a flat dict of tensors, nested keys joined by ``/`` and tuple
+    positions as numbers (:func:`gail.envs.leaves.leaf_spaces`).
+    """
+
+    obs: Leaves
     """``[N, ...]``: what to act on next (the next episode's first observation in rows that ended)."""
-    next_obs: Tensor
+    next_obs: Leaves
     """``[N, ...]``: the true successor of the state acted in."""
     reward: Tensor
     """``[N]`` float32: the environment's own reward."""
@@ -66,8 +71,9 @@ class VecEnv(ABC):
         env_kwargs: the keyword arguments it was made with.
         num_envs: N, the number of rows.
         rows_per_env: rows of each environment, next to each other: 1, or the possible agents of a multi-agent one.
-        observation_space: the space of one environment (Box, Discrete or MultiDiscrete).
-        action_space: the space of one environment (Box, Discrete or MultiDiscrete).
+        observation_space: the space of one environment: Box, Discrete, MultiDiscrete, MultiBinary, or Dict and Tuple
+            of them.
+        action_space: the space of one environment: Box, Discrete, MultiDiscrete or MultiBinary.
         max_episode_steps: the time limit in steps, or None.
         device: where every tensor of a step lives, and where actions are expected.
         saves_state: whether :meth:`state_dict` restores the running episodes exactly.

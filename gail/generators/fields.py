@@ -80,6 +80,8 @@ def describe_field(demos: Demonstrations, name: str) -> ArraySpec:
     """
     where = demos.path or "demonstrations"
     arrays = [getattr(trajectory, name) for trajectory in demos]
+    if any(isinstance(array, dict) for array in arrays):
+        raise InputError(f"{where}: field {name!r} has several parts (a Dict or Tuple space), expected one array")
     shape = tuple(arrays[0].shape[1:])
     for episode, array in enumerate(arrays):
         if array.shape[1:] != shape:

@@ -17,6 +17,7 @@ from gail.agents.find_policy import find_policy
 from gail.agents.policy import Policy, load_policy
 from gail.agents.sb3_zip import SB3Options
 from gail.core.errors import InputError
+from gail.core.leaves import named_leaves
 from gail.demos import Demonstrations, Trajectory, load_demos
 from gail.envs import VecEnv, env_text, make_vec, record_video, side_by_side
 from gail.envs.chunk import make_env
@@ -129,7 +130,8 @@ def _renderer(env_id: str, kwargs: dict[str, Any]) -> VecEnv:
 
 
 def _same_start(env: VecEnv, seed: int, recorded: Trajectory) -> bool:
-    return bool(np.allclose(env.reset(seed)[0].cpu().numpy(), recorded.observations[0], atol=1e-5))
+    pairs = zip(named_leaves("", env.reset(seed)), named_leaves("", recorded.observations), strict=True)
+    return all(np.allclose(obs[0].cpu().numpy(), rows[0], atol=1e-5) for (_, obs), (_, rows) in pairs)
 
 
 def policy_video(

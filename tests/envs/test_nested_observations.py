@@ -14,6 +14,7 @@ from gail.core.errors import EnvironmentFault, InputError
 from gail.envs import check_vec_env, make_vec
 from gail.envs.leaves import leaf_spaces, leaf_values
 from gail.envs.spaces import SpaceEncoder, space_from_json, space_to_json, spaces_equal
+from gail.generators.fields import describe_field
 
 
 def random_demos(**kwargs):
@@ -151,3 +152,21 @@ def test_vector_environments_of_others_with_parts_are_refused_by_name():
     vector = gym.make_vec("Nested-v0", num_envs=2, vectorization_mode="sync")
     with pytest.raises(InputError, match=r"Dict\(.*not supported"):
         gail.envs.WrappedVectorEnv(vector)
+
+
+def test_the_check_of_a_batch_names_the_keys_that_it_lacks():
+    class Renamed(type(make_vec(Nested, 2, backend="sync"))):
+        def reset(self, seed=None):
+            return {f"my_{key}": value for key, value in super().reset(seed).items()}
+
+    (finding,) = check_vec_env(Renamed(gym.spec("Nested-v0"), 2), 5)
+    assert finding.rule == "layout" and "my_flags" in finding.found and "inner/1/deep" in finding.expected
+
+
+def test_who_cannot_learn_from_parts_says_who_can():
+    for algo in ("dqn", "sb3:PPO"):
+        config = gail.ExpertConfig(algo=algo, steps=64, num_envs=2)
+        with pytest.raises(InputError, match=r"several parts.*ppo"):
+            gail.train_expert(Nested, config=config, progress=False)
+    with pytest.raises(InputError, match="several parts"):
+        describe_field(random_demos(), "observations")
