@@ -15,7 +15,6 @@ from gail.core.errors import InputError
 from gail.core.networks import Activation, hidden_layers, mlp
 from gail.core.pixels import PixelConfig, PixelTrunk, TrunkName, channels_last
 from gail.core.precision import Precision
-from gail.envs.leaves import leaf_spaces
 from gail.envs.spaces import MaskedBox, SpaceEncoder, is_image
 
 
@@ -63,8 +62,6 @@ class QPolicy(NetworkPolicy):
             )
         if isinstance(observation_space, MaskedBox):
             raise InputError("observations with an action mask are not supported by dqn; ppo keeps to legal actions")
-        if isinstance(leaf_spaces(observation_space), dict):
-            raise InputError("observations of several parts (Dict, Tuple) are not supported by dqn; ppo takes them")
         self.hidden, self.activation, self.dueling = tuple(hidden), activation, dueling
         self.pixels, self.epsilon = PixelConfig(trunk, precision), epsilon
         self.count, self.start = int(action_space.n), int(action_space.start)
