@@ -159,12 +159,6 @@ def _check(demos: Demonstrations, env: VecEnv, config: ImitationConfig) -> None:
         raise InputError(f"{where}: holds no episodes")
     if config.demo_episodes is not None and config.demo_episodes > len(demos):
         raise InputError(f"{where}: holds {len(demos)} episodes, --demo-episodes asks for {config.demo_episodes}")
-    if config.algo == "gail" and is_image(env.observation_space):
-        # As one vector of floats per pixel a game's demonstrations alone would take gigabytes.
-        raise InputError(
-            f"--algo gail: {env.env_id} observes images, which the discriminator does not judge; expected --algo bc, or "
-            'an environment of vectors (Atari: --env-kwargs \'{"obs_type": "ram"}\')'
-        )
     spaces = dict(named_leaves("observations", leaf_spaces(env.observation_space))) | {"actions": env.action_space}
     for episode, trajectory in enumerate(demos):
         recorded = dict(named_leaves("observations", trajectory.observations)) | {"actions": trajectory.actions}
