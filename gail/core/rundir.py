@@ -89,7 +89,8 @@ def open_run(
         hint = " (--resume goes on with the run that is there)" if file.exists() else ""
         raise InputError(f"{directory}: exists already; choose another --out{hint}")
     origin = {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        # `python -m gail` is the same command.
+        "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "gail"), *sys.argv[1:]]),
         "versions": versions(),
         "hardware": hardware(),
         "git_revision": git_revision(),
