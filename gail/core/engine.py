@@ -102,6 +102,7 @@ def train(
         progress: show a progress bar.
 
     Raises:
+        InputError: where another version wrote the checkpoint.
         TrainingDiverged: where a player's loss is not finite.
         EnvironmentFault: where an environment breaks; the message says which checkpoint a resumed run goes on from.
     """
@@ -110,10 +111,13 @@ def train(
     earlier, best = 0.0, -math.inf
     if log is not None and resume and log.checkpoint.exists():
         state = load_tree(log.checkpoint)
-        for name, player in game.players.items():
-            player.load_state_dict(state["players"][name])
-        game.load_state_dict(state["game"])
-        earlier, best = state["seconds"], float(state["best"])
+        try:
+            for name, player in game.players.items():
+                player.load_state_dict(state["players"][name])
+            game.load_state_dict(state["game"])
+            earlier, best = state["seconds"], float(state["best"])
+        except KeyError as error:
+            raise InputError(f"{log.checkpoint}: has no {error}; another version of the toolkit wrote it") from error
     if log is not None:
         log.open(game.steps)
     interval = max(total_steps / checkpoints, 1.0)

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gail.core.checkpoint import load_tree, save_tree
 from gail.core.engine import TrainingDiverged, Turn, train
+from gail.core.errors import InputError
 from gail.core.player import Player
 
 
@@ -101,6 +103,16 @@ def test_a_run_that_was_cut_and_resumed_equals_one_that_never_stopped(tmp_path: 
     assert [line["model/loss"] for line in lines(tmp_path / "cut")] == [
         line["model/loss"] for line in lines(tmp_path / "whole")
     ]
+
+
+def test_a_checkpoint_of_another_version_is_refused_in_one_line(tmp_path: Path) -> None:
+    run(Regression(), tmp_path, 100)
+    file = tmp_path / "checkpoints" / "latest" / "state.safetensors"
+    tree = load_tree(file)
+    del tree["players"]["model"]["moments"]
+    save_tree(file, tree)
+    with pytest.raises(InputError, match=r"state\.safetensors: has no 'moments'; another version"):
+        run(Regression(), tmp_path, 200, resume=True)
 
 
 def test_a_line_cut_by_a_kill_is_replaced(tmp_path: Path) -> None:
