@@ -112,7 +112,7 @@ _DQN = ExpertConfig(algo="dqn", steps=100_000, num_envs=8)
 _DQN_RECIPES: dict[str, ExpertConfig] = {
     "CartPole-v1": ExpertConfig(
         algo="dqn",
-        steps=50_000,
+        steps=100_000,
         num_envs=8,
         dqn=DQNConfig(
             learning_rate=1e-3,
