@@ -140,6 +140,7 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> Fitt
     file = path / "model.safetensors" if path.is_dir() else path
     tree = load_tree(file)
     try:
+        _require_plain_names(tree["classes"])
         kind = kind_named(tree["generator"])
         config = override(kind.config, tree["config"], str(file))
         model = build(
@@ -149,6 +150,13 @@ def load_generator(path: str | Path, device: torch.device | str = "cpu") -> Fitt
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{file}: not a model file of this toolkit ({' '.join(str(error).split())[:160]})") from error
     return FittedGenerator(model.to(device).eval(), tuple(tree["classes"]), tree["origin"], file_hash(file))
+
+
+def _require_plain_names(classes: list[str]) -> None:
+    """Samples are written into folders called like their classes, so a name must not lead anywhere else."""
+    for name in classes:
+        if name in ("", ".", "..") or not name.isprintable() or set(name) & set("/\\"):
+            raise ValueError(f"class {name[:40]!r}, expected the name of a folder")
 
 
 def build(kind: str, codec: Codec, classes: int, config: Any, precision: Precision) -> Generator:

@@ -13,7 +13,7 @@ from PIL import Image
 from toy_data import make_demos, make_images
 
 import gail
-from gail.core.checkpoint import load_tree
+from gail.core.checkpoint import load_tree, save_tree
 from gail.core.errors import InputError
 from gail.demos import Demonstrations, load_demos, save_demos
 from gail.demos.info import file_hash
@@ -201,3 +201,14 @@ def test_wrong_settings_of_a_fit_are_refused_before_a_run_directory_is_made(tmp_
 
 def test_the_public_names_are_these_functions() -> None:
     assert gail.fit is fit and gail.sample is sample
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/elsewhere", "..", "", "a\\b"])
+def test_a_model_file_cannot_choose_where_samples_are_written(name: str, tmp_path: Path) -> None:
+    fit("vae", make_images(), out=tmp_path / "run", steps=1, channels=2, **QUICK)
+    file = tmp_path / "run" / "model.safetensors"
+    tree = load_tree(file)
+    tree["classes"][1] = name
+    save_tree(file, tree)
+    with pytest.raises(InputError, match="expected the name of a folder"):
+        load_generator(file)
