@@ -110,14 +110,18 @@ class ValueScale:
     def update(self, returns: Tensor, weight: Tensor) -> None:
         """Move towards the moments of ``returns`` ``[T, N]``, counting rows by ``weight`` ``[T, N]``."""
         returns, weight = returns.double(), weight.double()
-        total = weight.sum().clamp(min=1.0)
+        played = weight.sum()
+        total = played.clamp(min=1.0)
         new = torch.stack(
             [(returns * weight).sum() / total, (returns.square() * weight).sum() / total, torch.ones_like(total)]
         )
-        self.moments = self.moments + self._RATE * (new - self.moments)
-        first, second = self.moments[0] / self.moments[2], self.moments[1] / self.moments[2]
+        moments = self.moments + self._RATE * (new - self.moments)
+        first, second = moments[0] / moments[2], moments[1] / moments[2]
         std = (second - first.square()).clamp(min=1e-8).sqrt()
-        first, std = first.float(), torch.maximum(std, 1e-3 * first.abs()).float()
+        # Where nothing was played (agents may be absent for a whole rollout) there is nothing to move towards.
+        self.moments = torch.where(played > 0, moments, self.moments)
+        std = torch.where(played > 0, torch.maximum(std, 1e-3 * first.abs()).float(), self.std)
+        first = torch.where(played > 0, first.float(), self.mean)
         self.layer.weight.mul_(self.std / std)
         self.layer.bias.copy_((self.std * self.layer.bias + self.mean - first) / std)
         self.mean, self.std = first, std

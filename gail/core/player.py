@@ -121,11 +121,16 @@ class Player:
             self._rows = self._rows + rows
 
     def read_metrics(self) -> dict[str, float]:
-        """Row-weighted means over all steps since the last call, as ``name/metric``: the one read-back."""
+        """Row-weighted means over all steps since the last call, as ``name/metric``: the one read-back.
+
+        Empty where no row counted: agents may be absent for a whole round.
+        """
         if self._sums is None:
             return {}
-        means = (self._sums / self._rows).tolist()
+        means, rows = (self._sums / self._rows).tolist(), float(self._rows)
         self._sums, self._rows = None, 0.0
+        if rows == 0.0:
+            return {}
         return {f"{self.name}/{key}": value for key, value in zip(self._names, means, strict=True)}
 
     @contextmanager

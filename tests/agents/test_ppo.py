@@ -125,3 +125,15 @@ def test_clipped_rewards_teach_by_their_sign_while_returns_stay_true() -> None:
             metrics[scale, clip] = (game.ppo.scale.mean.item(), game.round_metrics()["return_mean"])
     assert metrics[7.0, True][0] == metrics[1.0, True][0] == metrics[1.0, False][0] < metrics[7.0, False][0]
     assert metrics[7.0, True][1] == pytest.approx(7.0 * metrics[1.0, True][1])
+
+
+def test_a_rollout_in_which_nobody_played_teaches_nothing_and_stops_nothing() -> None:
+    policy = new_policy()
+    ppo = PPO(policy, PPOConfig(minibatch_size=16), torch.Generator().manual_seed(0))
+    absent = replace(rollout(), valid=torch.zeros(8, 4, dtype=torch.bool))
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    for turn in ppo.turns(absent, absent.rewards):
+        ppo.player.step(turn.batch, turn.rows)
+    assert ppo.player.read_metrics() == {}
+    assert all(torch.allclose(before[name], value) for name, value in policy.state_dict().items())
+    assert (float(ppo.scale.mean), float(ppo.scale.std)) == (0.0, 1.0)
