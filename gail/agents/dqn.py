@@ -303,6 +303,7 @@ class DQN:
         self.generator.set_state(state["generator"])
         if state["replay"] is None:
             self._replay_lost, self._learn_from = True, self.steps + self.config.learning_starts
+            self.replay.go_on(self.env.restored(), self.collector.obs.cpu())
         else:
             self.replay.load_state_dict(state["replay"])
             self.replay.cut(~self.env.restored())

@@ -150,6 +150,16 @@ class Replay:
         self.first[envs] = self.head[envs]
         self.starts[envs] = True
 
+    def go_on(self, envs: np.ndarray, obs: Tensor) -> None:
+        """The environments ``[N]`` (bool) stand within an episode at ``obs`` ``[N, ...]``, whose start is not stored.
+
+        What a stack shows of the past is stored with it; only steps from here on are drawn.
+        """
+        rows = np.flatnonzero(envs)
+        for place in range(self.stack - 1):
+            self.played[self._write(rows, obs[:, : place + 1], np.full(len(rows), place == 0))] = False
+        self.starts[rows] = False
+
     def draw(
         self, count: int, *, beta: float, generator: torch.Generator, device: torch.device | str = "cpu"
     ) -> ReplayBatch:

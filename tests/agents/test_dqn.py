@@ -183,3 +183,31 @@ def test_values_without_sense_are_refused() -> None:
         with pytest.raises(InputError, match=rf"dqn\.{next(iter(bad))}"):
             DQNConfig(**bad)  # type: ignore[arg-type]
     assert DQNConfig(pixels=PixelConfig("impala")).network["trunk"] == "impala"
+
+
+class CountedFrames(gym.Env):
+    """Stacks of two frames, each filled with its number; never ends."""
+
+    observation_space = gym.spaces.Box(0, 255, (2, 36, 36), np.uint8)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.now = np.zeros((2, 36, 36), np.uint8)
+        self.now[1] = 1
+        return self.now, {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.now = np.stack([self.now[1], self.now[1] + 1])
+        return self.now, 0.0, False, False, {}
+
+
+def test_without_its_replay_a_run_goes_on_within_episodes_of_stacked_frames(tmp_path: Path) -> None:
+    spec = gym.envs.registration.EnvSpec("CountedFrames-v0", entry_point=CountedFrames)
+    for stop in (40, 80):
+        learner = game(GymSyncVecEnv(spec, 2, "cpu"), stop, learning_starts=1_000, save_replay=False)
+        learner.collector.horizon = 20
+        train(learner, total_steps=stop, title="", directory=tmp_path, resume=True, progress=False)
+    batch = learner.replay.draw(64, beta=1.0, generator=torch.Generator().manual_seed(0))
+    seen = batch.obs[:, :, 0, 0].tolist()
+    assert min(seen) == [20, 21] and all(newest == oldest + 1 for oldest, newest in seen)

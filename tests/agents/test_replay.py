@@ -250,3 +250,16 @@ def test_a_restored_replay_draws_and_goes_on_the_same(steps: int) -> None:
 def test_too_small_a_replay_is_refused() -> None:
     with pytest.raises(InputError, match=r"dqn\.buffer_size: 20 for 2 environments, expected at least 32"):
         replay(STACK, 2, capacity=20)
+
+
+def test_an_episode_that_was_running_before_is_stored_with_the_past_that_its_stack_shows() -> None:
+    data = frames(30, 2, repeats=False)
+    whole = torch.ones(2, dtype=torch.bool).numpy()
+    start = next(t for t in range(4, 20) if not bool(data.truncated[t - 2 : t + 1].any()))
+    memory, rest = replay(STACK, 2, n_step=1), part(data, slice(start, None))
+    memory.go_on(whole, rest.obs[0])
+    memory.add(rest, rest.rewards)
+    rows = draw_all(memory)
+    assert {(start, 0), (start, 1)} <= rows.keys()
+    for (step, env), row in rows.items():
+        assert torch.equal(row["obs"], data.obs[step, env]) and torch.equal(row["next_obs"], data.next_obs[step, env])
