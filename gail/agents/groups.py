@@ -116,7 +116,7 @@ def evaluate_groups(
             finished[name] += [tuple(sums[name][:, row]) for row in ended if played[row // width] < share[row // width]]
             sums[name][:, ended] = 0.0
             over = step.info["episode_over"].cpu().numpy()[::width]
-        if over.any():
+        if (over & (played < share)).any():
             patience = MAX_EPISODE_STEPS
         played += over
     return {

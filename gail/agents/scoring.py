@@ -142,12 +142,17 @@ def evaluate_runs(
     ]
     for entrant, setting in zip(entrants, settings, strict=True):
         check_entrant(entrant, setting)
-    runs, random = [], None
+    runs: list[dict[str, Any]] = []
+    measured: list[tuple[dict[str, Any], float]] = []
     for entrant, setting in zip(entrants, settings, strict=True):
         described = setting.describe(play(entrant, setting, device))
         trained = _trained_summary(entrant) if may_be(setting.env, entrant.env_id) else {}
         if setting.protocol is None:
-            random = random_return(setting.env, setting.env_kwargs).interval.mean if random is None else random
+            # Once for all runs that play with the same keywords.
+            random = next((value for kwargs, value in measured if kwargs == setting.env_kwargs), None)
+            if random is None:
+                random = random_return(setting.env, setting.env_kwargs).interval.mean
+                measured.append((setting.env_kwargs, random))
         else:
             # The published score stands beside; measuring it again would take longer than the evaluation.
             random = trained.get("random_return")

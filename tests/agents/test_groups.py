@@ -223,3 +223,26 @@ def test_scored_episodes_come_from_as_many_environments_as_there_are() -> None:
     # One agent of each copy, another one in the next: a_0, a_1, a_2, a_0.
     assert evaluate_policy(Always(env, 0), env, episodes=4).returns.tolist() == [150.0, 360.0, 720.0, 150.0]
     assert sorted(evaluate_policy(Always(env, 0), env, episodes=12).returns) == [150.0] * 4 + [360.0] * 4 + [720.0] * 4
+
+
+class EndlessCopy(Clock):
+    """The first one that is made ends as usual, the others never do."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.endless = EndlessCopy.made > 0
+        EndlessCopy.made += 1
+
+    def step(self, actions: dict) -> Any:
+        self.t = 0 if self.endless else self.t
+        return super().step(actions)
+
+
+def test_a_copy_without_an_end_is_not_waited_for_while_another_starts_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gail.agents.groups.MAX_EPISODE_STEPS", 40)
+    env = make_multi_agent(EndlessCopy, 2)
+    (name, group), *_ = env.groups.items()
+    with pytest.raises(InputError, match="no episode ended in 40 steps"):
+        evaluate_groups({name: Always(group, 0)}, env, episodes=2)

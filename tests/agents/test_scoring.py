@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from gail.agents.atari_scores import PUBLISHED
 from gail.agents.entrants import RANDOM, find_entrants
+from gail.agents.evaluate import Evaluation
 from gail.agents.policy import new_policy, save_policy
 from gail.agents.scoring import evaluate, evaluate_runs
 from gail.core.errors import InputError
@@ -107,3 +110,22 @@ def test_folders_without_policies_are_named(tmp_path: Path) -> None:
         find_entrants([tmp_path / "empty"])
     with pytest.raises(InputError, match="no such file"):
         find_entrants([tmp_path / "missing"])
+
+
+def test_each_run_stands_beside_random_play_with_its_own_keywords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played: list[dict[str, Any]] = []
+
+    def random_play(env: str, env_kwargs: dict[str, Any]) -> Evaluation:
+        played.append(env_kwargs)
+        return Evaluation(np.full(2, env_kwargs["g"]), np.ones(2))
+
+    monkeypatch.setattr("gail.agents.scoring.random_return", random_play)
+    policy = new_policy(make_vec("Pendulum-v1", 1), 0)
+    for seed, gravity in enumerate((9.0, 10.0, 9.0)):
+        file = tmp_path / f"seed-{seed}" / "policy.safetensors"
+        policy.critic[-1].bias.data.fill_(float(seed))
+        save_policy(policy, file, env_id="Pendulum-v1", env_kwargs={"g": gravity})
+    runs = evaluate_runs(find_entrants([tmp_path]), episodes=1)["runs"]
+    assert [run["random_return"] for run in runs] == [9.0, 10.0, 9.0] and played == [{"g": 9.0}, {"g": 10.0}]
