@@ -436,6 +436,9 @@ def load_policy(path: str | Path, device: torch.device | str = "cpu", *, sb3: SB
         observed, acted = space_from_json(tree["observation_space"]), space_from_json(tree["action_space"])
         policy = kind(observed, acted, **config).to(device)
         policy.load_state_dict(tree["module"])
+        for name, kind_of in (("env_id", str), ("env_kwargs", dict)):
+            if not isinstance(tree[name], kind_of):
+                raise ValueError(f"{name} is {str(tree[name])[:60]}, expected {kind_of.__name__}")
         return LoadedPolicy(policy, tree["env_id"], tree["env_kwargs"], file)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{file}: not a policy file of this toolkit ({error})") from error

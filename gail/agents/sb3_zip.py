@@ -198,8 +198,11 @@ def _with_statistics(policy: SB3Policy, file: Path) -> SB3Policy:
             )
     if (arrays["obs_var"] < 0).any():
         raise InputError(f"--vecnormalize: {file}: obs_var is negative, expected at least 0")
+    for name, _ in _VECNORMALIZE_DEFAULTS:
+        if name in arrays and arrays[name].size != 1:
+            raise InputError(f"--vecnormalize: {file}: {name} has shape {arrays[name].shape}, expected one number")
     clip, epsilon = (
-        float(arrays.get(name, np.float64(value))) for name, value in (("clip_obs", 10.0), ("epsilon", 1e-8))
+        float(arrays[name].item()) if name in arrays else default for name, default in _VECNORMALIZE_DEFAULTS
     )
     normalized = SB3Policy(
         policy.observation_space, policy.action_space, network=replace(policy.network, clip_obs=clip)

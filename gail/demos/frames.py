@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+DEEPEST = 64
+"""Frames in a stack at most: an image that is black throughout is no stack of its rows."""
+
 
 def stack_frames(frames: np.ndarray, depth: int) -> np.ndarray:
     """Observations of the last ``depth`` frames, the newest last, black before the first.
@@ -26,7 +29,7 @@ def single_frames(observations: np.ndarray) -> np.ndarray | None:
     Returns:
         None where they are no such stack of images.
     """
-    if observations.dtype != np.uint8 or observations.ndim < 4 or observations.shape[1] < 2:
+    if observations.dtype != np.uint8 or observations.ndim < 4 or not 2 <= observations.shape[1] <= DEEPEST:
         return None
     if observations[0, :-1].any() or not np.array_equal(observations[1:, :-1], observations[:-1, 1:]):
         return None

@@ -40,13 +40,12 @@ from gail.demos.fields import (
     require_rows,
     require_vector,
 )
-from gail.demos.frames import single_frames, stack_frames
+from gail.demos.frames import DEEPEST, single_frames, stack_frames
 from gail.demos.recorded import ReadOptions, RecordedEpisode, assemble, split_rows
 from gail.demos.types import Demonstrations
 
 FORMAT = "npz"
 UNKNOWN = -1
-_DEEPEST = 64
 _OPTIONAL = (
     "rewards", "terminated", "truncated", "env_id", "env_kwargs", "seeds", "agents", "source", "kind", "generator",
     "stack",
@@ -187,8 +186,8 @@ def _all_but_observations(demos: Demonstrations, path: Path) -> dict[str, np.nda
 
 
 def _read_stack(path: Path, value: np.ndarray) -> int:
-    if value.size != 1 or value.dtype.kind not in "iu" or not 1 <= int(value.reshape(-1)[0]) <= _DEEPEST:
-        raise DemosError(f"{path}: field 'stack': expected an integer from 1 to {_DEEPEST}, found {value!r:.60}")
+    if value.size != 1 or value.dtype.kind not in "iu" or not 1 <= int(value.reshape(-1)[0]) <= DEEPEST:
+        raise DemosError(f"{path}: field 'stack': expected an integer from 1 to {DEEPEST}, found {value!r:.60}")
     return int(value.reshape(-1)[0])
 
 

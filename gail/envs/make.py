@@ -30,6 +30,9 @@ FAMILIES: tuple[Family, ...] = (NATIVE, MUJOCO, ENVPOOL, PLUG_INS, PETTINGZOO, A
 _FEW = 12
 """As many ids are shown in an error, no more."""
 
+_OWN_KEYWORDS = ("env", "num_envs", "device", "backend", "workers")
+"""Of :func:`make_vec`: no environment can have them, whatever a file or a flag says."""
+
 EnvLike = str | Callable[..., Any] | VecEnv
 """An id, a callable that makes one environment or a batch, or a batch that is used as it is."""
 
@@ -169,9 +172,12 @@ def resolve_env(
         for_evaluation: leave out what changes an Atari game for training only (clipped rewards, lives as episodes).
 
     Raises:
-        InputError: on a bad Atari keyword.
+        InputError: on a bad Atari keyword, or one that :func:`make_vec` has for itself.
     """
     kwargs = dict(env_kwargs or {})
+    for name in _OWN_KEYWORDS:
+        if name in kwargs:
+            raise InputError(f"{env_text(env_id)}: {name!r} is no keyword of an environment, but says how it is made")
     if not isinstance(env_id, str):
         return env_id, kwargs
     env_id = named_game(env_id) or env_id

@@ -135,3 +135,11 @@ def test_random_play_covers_the_action_space_evenly(space: gym.Space) -> None:
         for column in action.reshape(20_000, -1).T:
             _, counts = column.unique(return_counts=True)
             assert float(counts.min() / counts.max()) > 0.9
+
+
+def test_a_policy_file_with_an_environment_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    for env_id, env_kwargs, found in (([1], {}, "env_id"), ("Pendulum-v1", [1], "env_kwargs")):
+        file = tmp_path / "p.safetensors"
+        save_policy(mlp_policy("Pendulum-v1"), file, env_id=env_id, env_kwargs=env_kwargs)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=f"{found} is"):
+            load_policy(file)

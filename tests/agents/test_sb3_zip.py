@@ -160,6 +160,9 @@ def test_statistics_of_vecnormalize_are_taken_from_plain_arrays(tmp_path: Path) 
     np.savez(tmp_path / "wrong.npz", obs_mean=np.zeros(2), obs_var=np.ones(2))
     with pytest.raises(InputError, match=r"--vecnormalize: .*wrong.npz: obs_mean has shape \(2,\), .* \(3,\)"):
         load_policy(tmp_path / "model.zip", sb3=SB3Options(vecnormalize=tmp_path / "wrong.npz"))
+    np.savez(tmp_path / "many.npz", obs_mean=np.zeros(3), obs_var=np.ones(3), clip_obs=np.ones(2))
+    with pytest.raises(InputError, match=r"--vecnormalize: .*many.npz: clip_obs has shape \(2,\), expected one number"):
+        load_policy(tmp_path / "model.zip", sb3=SB3Options(vecnormalize=tmp_path / "many.npz"))
     np.savez(tmp_path / "pickled.npz", obs_mean=np.array([{}], dtype=object), obs_var=np.ones(3))
     with pytest.raises(InputError, match=r"pickled.npz cannot be read"):
         load_policy(tmp_path / "model.zip", sb3=SB3Options(vecnormalize=tmp_path / "pickled.npz"))

@@ -134,6 +134,8 @@ def test_bare_names_are_the_v5_id(name):
     assert resolve_env(name, {"noop_max": 5})[0] == "ALE/Pong-v5"
     assert resolve_env(name, {"noop_max": 5})[1]["repeat_action_probability"] == 0.25
     assert make_vec(name, 1).env_id == "ALE/Pong-v5"
+    with pytest.raises(InputError, match="'device' is no keyword of an environment"):
+        resolve_env(name, {"device": "cpu"})
     assert resolve_env("ms_pacman")[0] == resolve_env("MsPacman")[0] == "ALE/MsPacman-v5"
 
 
