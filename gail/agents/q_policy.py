@@ -54,14 +54,13 @@ class QPolicy(NetworkPolicy):
         super().__init__(observation_space, action_space)
         if not isinstance(action_space, spaces.Discrete):
             raise InputError(f"action space {action_space} is not supported by dqn; supported is Discrete")
-        known = spaces.Box | spaces.Discrete | spaces.MultiDiscrete
-        if not isinstance(observation_space, known) or isinstance(observation_space, MaskedBox):
-            raise InputError(
-                f"observation space {observation_space} is not supported by dqn; supported are Box, Discrete and "
-                "MultiDiscrete without action masks"
-            )
         if isinstance(observation_space, MaskedBox):
             raise InputError("observations with an action mask are not supported by dqn; ppo keeps to legal actions")
+        if not isinstance(observation_space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete):
+            raise InputError(
+                f"observation space {observation_space} is not supported by dqn; supported are Box, Discrete and "
+                "MultiDiscrete"
+            )
         self.hidden, self.activation, self.dueling = tuple(hidden), activation, dueling
         self.pixels, self.epsilon = PixelConfig(trunk, precision), epsilon
         self.count, self.start = int(action_space.n), int(action_space.start)
