@@ -89,8 +89,8 @@ _RECIPES: dict[str, ExpertConfig] = {
     ),
     "Hopper-v5": ExpertConfig(
         steps=2_000_000,
-        num_envs=16,
-        ppo=PPOConfig(horizon=128, learning_rate=5e-4, minibatch_size=128),
+        num_envs=64,
+        ppo=PPOConfig(horizon=64, learning_rate=1e-3, epochs=8, minibatch_size=512),
     ),
 }
 
