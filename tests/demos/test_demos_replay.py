@@ -92,7 +92,8 @@ def test_first_differing_frame_is_named(frames, tmp_path, capsys):
 @pytest.mark.parametrize(
     "fields,words",
     [
-        ({"rom": np.asarray("os.system")}, "rom"),
+        ({"rom": np.asarray("not_a_game")}, "rom"),
+        ({"rom": np.asarray("os.system")}, "names code"),
         ({"actions": np.asarray([0, 9])}, "frame 1: action 9, expected 0 to 3"),
         ({"frame_skip": np.asarray(4)}, "frame_skip"),
         ({"repeat_action_probability": np.asarray(0.25)}, "repeat_action_probability"),
