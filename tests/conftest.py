@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +64,26 @@ def ram_policy() -> Callable[..., Path]:
         return file
 
     return save
+
+
+@pytest.fixture
+def forbid_copies_and_draws(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and what the meta device lets pass fails in our own code: device copies, new constants, random draws."""
+
+    def forbid(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            # Only our own code: torch's gradient clipping, for one, moves norms to where they already are.
+            if sys._getframe(1).f_globals["__name__"].startswith("gail"):
+                raise AssertionError(f"{name} inside the training step")
+            return original(*arguments, **options)
+
+        return call
+
+    def start() -> None:
+        constants = ("tensor", "as_tensor", "from_numpy", "arange")
+        for name in (*constants, "rand", "randn", "randint", "randperm", "multinomial"):
+            monkeypatch.setattr(torch, name, forbid(f"torch.{name}", getattr(torch, name)))
+        for name in ("to", "cpu", "cuda", "item", "tolist", "numpy", "normal_", "uniform_", "exponential_", "__bool__"):
+            monkeypatch.setattr(Tensor, name, forbid(f"Tensor.{name}", getattr(Tensor, name)))
+
+    return start

@@ -24,7 +24,9 @@ from gail.generators.load import DataConfig, load_data
 from gail.generators.preview import write_preview
 
 _PREVIEW = 36
-"""Samples in a picture."""
+"""Samples in a picture, where each class does not have a column of its own."""
+_ROWS, _MOST_COLUMNS = 6, 16
+"""Samples of each class, and classes, in a picture that has a column for each."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,9 @@ class _Previews:
         self.directory, self.data, self.seed = directory / "samples", data, seed
         self.interval = max(training.steps // training.previews, 1)
         self.done: int | None = None
-        some = torch.linspace(0, len(data) - 1, min(len(data), _PREVIEW)).long()
+        self.columns = len(data.classes) if 0 < len(data.classes) <= _MOST_COLUMNS else None
+        self.count = _PREVIEW if self.columns is None else _ROWS * self.columns
+        some = torch.linspace(0, len(data) - 1, min(len(data), self.count)).long()
         self.real = data.codec.decode(data.encoded(some)[0])
 
     def __call__(self, game: Fitting) -> None:
@@ -186,8 +190,8 @@ class _Previews:
         generator = make_generator(self.seed, "preview", game.model.device)
         labels = None
         if self.data.classes:
-            labels = torch.arange(_PREVIEW, device=game.model.device) % len(self.data.classes)
+            labels = torch.arange(self.count, device=game.model.device) % len(self.data.classes)
         with game.model.sampling(game.players):
-            samples = game.model.sample(_PREVIEW, labels, generator=generator)
+            samples = game.model.sample(self.count, labels, generator=generator)
         stem = self.directory / f"step-{game.steps:08d}"
-        write_preview(self.data.codec.decode(samples), stem, real=self.real)
+        write_preview(self.data.codec.decode(samples), stem, real=self.real, columns=self.columns)

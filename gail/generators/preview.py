@@ -20,19 +20,20 @@ _MOST_PANELS = 12
 _TEAL, _GREY = "#0b7285", "#adb5bd"
 
 
-def write_preview(product: Any, stem: Path, *, real: Any = None) -> Path:
+def write_preview(product: Any, stem: Path, *, real: Any = None, columns: int | None = None) -> Path:
     """Draw what ``codec.decode`` gave beside ``stem`` and return the file: ``.png``, or ``.txt`` for text and tokens.
 
     Args:
         product: images (uint8 ``[n, C, H, W]``), texts, token rows, or demonstrations.
         stem: the file without its suffix.
         real: demonstrations of the data to draw in grey under generated ones.
+        columns: of a grid of images; None makes it about square.
     """
     if isinstance(product, Demonstrations):
         data = _transition_plot(product, real) if product.kind == "transitions" else _episode_plot(product, real)
         return _write(stem.with_suffix(".png"), data)
     if isinstance(product, Tensor) and product.ndim == 4:
-        return write_png(image_grid(product.cpu().numpy()), stem.with_suffix(".png"))
+        return write_png(image_grid(product.cpu().numpy(), columns=columns), stem.with_suffix(".png"))
     rows = [" ".join(map(str, row)) for row in product.tolist()] if isinstance(product, Tensor) else product
     path = stem.with_suffix(".txt")
     write_text_atomic(path, ("\n" + "-" * 40 + "\n").join(rows) + "\n")
