@@ -11,6 +11,8 @@ CALLABLE_PREFIX = "callable:"
 
 
 _MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_BY_KEYWORD = re.compile(r"GymV\d+Environment-v\d+")
+"""Gymnasium's ids for environments of the old gym: what is made, ``module:Id`` included, is one of their keywords."""
 _PETTINGZOO = re.compile(r"(pettingzoo\.(atari|butterfly|classic|sisl)|mpe2)\.\w+")
 
 
@@ -24,7 +26,7 @@ def is_module_path(env_id: str) -> bool:
 def names_code(env_id: str) -> bool:
     """Whether ``env_id`` says which code to run, instead of a name to look up."""
     own_module = is_module_path(env_id) and not _PETTINGZOO.fullmatch(env_id)
-    return ":" in env_id or env_id.endswith(".py") or own_module
+    return ":" in env_id or env_id.endswith(".py") or own_module or _BY_KEYWORD.fullmatch(env_id) is not None
 
 
 def require_registered(env_id: str, where: object) -> str:

@@ -189,6 +189,8 @@ def test_an_entry_point_that_cannot_be_loaded_names_its_package(installed: None)
 
 def test_a_file_may_name_registered_environments_only() -> None:
     assert ids.require_registered("ALE/Pong-v5", "x.npz") == "ALE/Pong-v5"
+    with pytest.raises(InputError, match="names code to run"):  # what it makes is its keyword env_id
+        ids.require_registered("GymV26Environment-v0", "x.npz")
     for name in ("os:system", "./my_env.py:Mine", "my_env.py"):
         with pytest.raises(InputError, match=r"x\.npz.*--env " + name):
             ids.require_registered(name, "x.npz")
