@@ -138,6 +138,8 @@ _DQN_ATARI = ExpertConfig(
         steps_per_update=4,
         target_every=2_000,
         exploration_fraction=0.025,
+        # 7 GB, twice in memory while a checkpoint is copied; and no Atari run resumes exactly anyway.
+        save_replay=False,
     ),
 )
 

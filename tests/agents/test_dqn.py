@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gail.agents.dqn import DQN, DQNBatch, DQNConfig, QLearner
+from gail.agents.expert import expert_recipe
 from gail.agents.policy import load_policy, save_policy
 from gail.agents.q_policy import QPolicy
 from gail.core.engine import train
@@ -211,3 +212,8 @@ def test_without_its_replay_a_run_goes_on_within_episodes_of_stacked_frames(tmp_
     batch = learner.replay.draw(64, beta=1.0, generator=torch.Generator().manual_seed(0))
     seen = batch.obs[:, :, 0, 0].tolist()
     assert min(seen) == [20, 21] and all(newest == oldest + 1 for oldest, newest in seen)
+
+
+def test_checkpoints_by_the_recipe_of_atari_games_hold_no_million_frames() -> None:
+    config = expert_recipe("ALE/Pong-v5", "dqn").dqn
+    assert config.buffer_size == 1_000_000 and not config.save_replay
