@@ -167,9 +167,13 @@ def _read_folder(path: Path) -> tuple[Tensor, Tensor | None, tuple[str, ...]]:
 def _read_png(file: Path) -> np.ndarray:
     """``[C, H, W]`` bytes: one channel where the picture is grey, else red, green and blue."""
     try:
-        with Image.open(file) as picture:
-            grey = picture.mode in ("L", "1", "I", "I;16", "LA")
+        with Image.open(file, formats=("PNG",)) as picture:
+            if picture.mode.startswith(("I", "F")):
+                raise InputError(f"{file}: has more than 8 bits per channel, expected 8 (convert it first)")
+            grey = picture.mode in ("L", "1", "LA")
             pixels = np.asarray(picture.convert("L" if grey else "RGB"), dtype=np.uint8)
+    except InputError:
+        raise
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).replace(str(file), "the file").split())[:120]
         raise InputError(f"{file}: expected a PNG image, cannot be decoded ({reason})") from error

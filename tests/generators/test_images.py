@@ -120,6 +120,12 @@ def not_an_image(path: Path) -> Path:
     return path
 
 
+def deep(path: Path) -> Path:
+    write_png(path / "a.png")
+    Image.fromarray(np.full((5, 6), 40_000, np.uint16)).save(path / "deep.png")
+    return path
+
+
 def cut_idx(path: Path) -> Path:
     file = write_idx(path / "cut-images-idx3-ubyte", np.zeros((4, 3, 3)))
     file.write_bytes(file.read_bytes()[:-1])
@@ -151,6 +157,7 @@ def beside_folders(path: Path) -> Path:
         (mixed_shapes, ["odd.png", "5 x 9 grey", "5 x 6 grey"]),
         (broken_file, ["broken.png", "cannot be decoded"]),
         (not_an_image, ["text.png", "cannot be decoded"]),
+        (deep, ["deep.png", "more than 8 bits"]),
         (cut_idx, ["cut-images-idx3-ubyte", "expected 36 bytes", "found 35"]),
         (cut_gzip, ["cutzip.gz", "cannot be read"]),
         (too_few_labels, ["few-labels-idx1-ubyte", "expected 4 labels"]),
