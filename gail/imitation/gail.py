@@ -163,7 +163,7 @@ class GAIL:
     @torch.no_grad()
     def _discriminator_turns(self, rollout: Rollout, generated: Tensor) -> Iterator[Turn]:
         judge, device = self.config.discriminator, self.env.device
-        if judge.updates_per_round == 0:
+        if judge.updates_per_round == 0 or not rollout.valid.any():
             return
         absorbing = self.discriminator.absorbing_features()
         generated_share = self._generated_share.update(rollout.finished_lengths, rollout.terminated, rollout.valid)

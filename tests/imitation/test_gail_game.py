@@ -344,6 +344,15 @@ def test_a_discriminator_without_updates_stays_as_it_was() -> None:
         assert torch.equal(value, before[name]), name
 
 
+def test_a_round_without_a_played_row_teaches_no_one() -> None:
+    """A group of agents can wait for a whole rollout."""
+    game = new_game(DiscriminatorConfig(hidden=(4,)))
+    networks = {name: [p.clone() for p in player.parameters] for name, player in game.players.items()}
+    play(game, replace(MIXED, valid=torch.zeros_like(MIXED.valid)))
+    for name, before in networks.items():
+        assert all(torch.equal(a, b) for a, b in zip(game.players[name].parameters, before, strict=True)), name
+
+
 def test_a_round_counts_the_steps_of_all_environments() -> None:
     game = new_game()
     play(game, MIXED)
