@@ -14,6 +14,7 @@ observation; ``obs`` there is its first observation in the next episode, where t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gail.core.errors import InputError
+from gail.core.errors import EnvironmentFault, InputError
 from gail.core.random import derive_seed
 from gail.envs.agent_group import AgentRows, GroupVecEnv
 from gail.envs.ids import is_module_path
@@ -173,6 +174,7 @@ class MultiAgentEnv:
 
         Raises:
             InputError: where a group is missing, a shape is wrong, or the environment breaks PettingZoo's interface.
+            EnvironmentFault: where the environment raises, or returns NaN or infinity.
         """
         if not self._seeds:
             raise RuntimeError(f"{self.env_id}: call reset before the first step")
@@ -192,8 +194,14 @@ class MultiAgentEnv:
     def _step_copy(self, copy: int) -> None:
         game = self._games[copy]
         acting = game.living()
-        observations, results = game.step(self._actions_of(copy, acting))
+        actions = self._actions_of(copy, acting)
         self._elapsed[copy] += 1
+        try:
+            observations, results = game.step(actions)
+        except InputError:
+            raise
+        except Exception as error:
+            raise self._fault(copy, f"raised {type(error).__name__}: {error}", actions) from error
         cut = self._elapsed[copy] == self.max_episode_steps
         living = set(game.living())
         for agent in acting:
@@ -202,6 +210,10 @@ class MultiAgentEnv:
             rows.valid[row] = True
             rows.next_obs[row] = observations[agent]
             rows.reward[row], rows.terminated[row], rows.truncated[row] = results[agent]
+            if not math.isfinite(rows.reward[row]):
+                raise self._fault(copy, f"returned {rows.reward[row]} in reward of agent {agent!r}", actions)
+            if rows.next_obs.dtype.kind == "f" and not np.isfinite(rows.next_obs[row]).all():
+                raise self._fault(copy, f"returned NaN or infinity in the observation of agent {agent!r}", actions)
             if cut and agent in living:
                 rows.truncated[row] = True
         if cut or not living:
@@ -210,6 +222,10 @@ class MultiAgentEnv:
             self._start_episode(copy)
         else:
             self._show(copy, observations)
+
+    def _fault(self, copy: int, problem: str, actions: Mapping[Any, Any]) -> EnvironmentFault:
+        when = f"in step {self._elapsed[copy]} of episode {self._episodes[copy]} since that seed"
+        return EnvironmentFault(self.env_id, problem, {copy: self._seeds[copy]}, when=when, action=dict(actions))
 
     def _actions_of(self, copy: int, agents: Sequence[Any]) -> dict[Any, Any]:
         actions = {}

@@ -58,6 +58,12 @@ class Scripted(ParallelEnv):
             terminated["a_1"] = False
         if self.fault == "blind":
             del observations["a_0"]
+        if self.fault == "raises" and self.t == 2:
+            raise ValueError("out of fuel")
+        if self.fault == "nan" and self.t == 2:
+            observations["a_1"][0] = np.nan
+        if self.fault == "unpaid" and self.t == 2:
+            rewards["a_0"] = np.nan
         if self.fault == "stranger":
             self.agents = [*self.agents, "x"]
         return observations, rewards, terminated, truncated, {a: {} for a in present}

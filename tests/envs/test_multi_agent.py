@@ -9,7 +9,7 @@ import pytest
 import torch
 from scripted_agents import Scripted
 
-from gail.core.errors import InputError
+from gail.core.errors import EnvironmentFault, InputError
 from gail.envs import check_environment, check_vec_env, make_vec
 from gail.envs.ids import require_registered
 from gail.envs.multi_agent import episode_seed, make_multi_agent, make_shared
@@ -151,6 +151,22 @@ def test_an_environment_that_breaks_the_interface_is_named_with_its_agent(fault:
     env.reset(0)
     with pytest.raises(InputError, match=message):
         play(env, 3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        ("raises", "raised ValueError: out of fuel"),
+        ("nan", "returned NaN or infinity in the observation of agent 'a_1'"),
+        ("unpaid", "returned nan in reward of agent 'a_0'"),
+    ],
+)
+def test_an_environment_that_breaks_is_named_with_its_seed_and_step(fault: str, problem: str) -> None:
+    env = make_shared(Scripted, 1, fault=fault)
+    env.reset(7)
+    with pytest.raises(EnvironmentFault) as caught:
+        play(env, 3)
+    assert str(caught.value).startswith(f"{env.env_id}: environment 0 (seed 7): {problem}, in step 2 of episode 0")
 
 
 def test_frames_are_those_of_each_rows_copy() -> None:
