@@ -55,6 +55,7 @@ def test_ppo_solves_cartpole_on_the_true_reward() -> None:
     assert train_expert("CartPole-v1", config=config, seed=0, progress=False).summary["return_mean"] == 500.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_dqn_solves_cartpole_within_100_000_steps(seed: int) -> None:
     config = expert_recipe("CartPole-v1", "dqn")
