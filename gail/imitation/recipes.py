@@ -74,10 +74,10 @@ _DISCRETE = GAILConfig(
 _CARTPOLE = GAILConfig(
     ppo=PPOConfig(
         horizon=32,
-        learning_rate=9e-3,
+        learning_rate=1.2e-2,
         gae_lambda=0.98,
         epochs=2,
-        minibatch_size=1024,
+        minibatch_size=2048,
         activation="relu",
         shared=True,
     ),
