@@ -144,3 +144,17 @@ def test_best_policy_is_kept_apart_from_the_latest(tmp_path: Path) -> None:
     game.round_metrics = lambda: {"return_mean": -abs(game.steps - 100.0)}  # type: ignore[method-assign]
     run(game, tmp_path, 200)
     assert (tmp_path / "checkpoints" / "best" / "policy.safetensors").read_text() == "100"
+
+
+@pytest.mark.parametrize(("bound", "expected"), [(0.5, 0.5), (1000.0, 500.0)])
+def test_the_gradient_is_clipped_by_its_global_norm_and_logged_as_it_was(bound: float, expected: float) -> None:
+    module = nn.Linear(1, 1)
+
+    def loss(batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return 100.0 * module(batch).sum(), {}  # gradient: 300 of the weight, 400 of the bias
+
+    player = Player("model", module, loss, learning_rate=0.0, max_grad_norm=bound)
+    player.step(torch.tensor([[1.5], [0.5], [0.5], [0.5]]), 4.0)
+    assert player.weights.grad is not None
+    assert float(player.weights.grad.norm()) == pytest.approx(expected, rel=1e-4)
+    assert player.read_metrics()["model/grad_norm"] == pytest.approx(500.0, rel=1e-4)
