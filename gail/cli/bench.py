@@ -17,7 +17,7 @@ import tyro
 
 from gail.agents.expert import ExpertConfig, expert_recipe
 from gail.agents.ppo import PPOConfig
-from gail.cli import bench_envs, bench_learning
+from gail.cli import bench_envs, bench_generators, bench_learning
 from gail.cli.bench_learning import DEMO_EPISODES, demo_file, table
 from gail.cli.options import Common, parse, print_json, show, subcommand
 from gail.cli.peers.setup import ensure_peer, run_peer
@@ -32,7 +32,7 @@ PROBE_STEPS = 16_384
 PEER_THREADS = (1, 2)
 """Numbers of torch threads that are tried with a peer."""
 
-T = TypeVar("T", "Benchmark", bench_envs.EnvBenchmark)
+T = TypeVar("T", "Benchmark", bench_envs.EnvBenchmark, bench_generators.GeneratorBenchmark)
 
 Side = Callable[[], Mapping[str, Any]]
 """One timed run; returns at least ``steps`` and ``steps_per_second``."""
@@ -122,6 +122,8 @@ class Arguments:
     """Only rows whose title contains this text, for example Hopper or PPO."""
     envs: bool = False
     """Instead of training, time environments alone: MuJoCo's, at 8 and 64 environments."""
+    generators: bool = False
+    """Instead of policies, train generators, each beside a plain loop of the same network."""
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
 
@@ -137,7 +139,7 @@ def _throughput(argv: list[str]) -> int:
             raise InputError(f"--{name}: {value}, expected at least 1")
     if arguments.out is not None and arguments.out.exists():
         raise InputError(f"{arguments.out}: exists already; choose another --out")
-    rows = _env_rows(arguments) if arguments.envs else _training_rows(arguments)
+    rows = _rows(arguments)
     data = table(rows)
     hidden = ("notes", "measurements")
     show([{key: value for key, value in row.items() if key not in hidden} for row in rows], title=data["hardware"])
@@ -150,10 +152,24 @@ def _throughput(argv: list[str]) -> int:
     return 1 if any(row["met"] is False for row in rows) else 0
 
 
-def _env_rows(arguments: Arguments) -> list[dict[str, Any]]:
+def _rows(arguments: Arguments) -> list[dict[str, Any]]:
+    if arguments.envs and arguments.generators:
+        raise InputError("--envs --generators: expected one of them")
+    if not arguments.envs and not arguments.generators:
+        return _training_rows(arguments)
     for name, value in (("steps", arguments.steps), ("demos-dir", arguments.demos_dir)):
         if value is not None:
-            raise InputError(f"--{name}: {value}, but --envs trains nothing")
+            flag = "--envs" if arguments.envs else "--generators"
+            raise InputError(f"--{name}: {value}, but {flag} has its own")
+    return _env_rows(arguments) if arguments.envs else _generator_rows(arguments)
+
+
+def _generator_rows(arguments: Arguments) -> list[dict[str, Any]]:
+    chosen = _chosen(arguments.only, bench_generators.GENERATOR_BENCHMARKS)
+    return [bench_generators.generator_row(b, repeats=arguments.repeats) for b in chosen]
+
+
+def _env_rows(arguments: Arguments) -> list[dict[str, Any]]:
     chosen = _chosen(arguments.only, bench_envs.ENV_BENCHMARKS)
     envpool = ensure_peer("envpool", arguments.peers or _peers_folder())
     return [row for b in chosen for row in bench_envs.env_rows(b, envpool, repeats=arguments.repeats)]

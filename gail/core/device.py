@@ -1,6 +1,10 @@
-"""Where tensors live and how many threads work on them."""
+"""Where tensors live, how many threads work on them, and what becomes of the memory that they free."""
 
 from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
 
 import torch
 
@@ -29,3 +33,25 @@ def use_threads(count: int) -> None:
     Networks of this size gain nothing from more than one, and results depend on the number bit by bit.
     """
     torch.set_num_threads(count)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Parameters of ``mallopt(3)``."""
+_KEPT_BYTES = 1 << 30
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that its tensors free, up to a gigabyte, where the C library is glibc.
+
+    A training step frees and takes the same large blocks over and over. By default each of them goes back to the system
+    and returns by one page fault per 4 KiB, which costs convolutional networks up to a quarter of their time.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+    mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from gail.core.checkpoint import BackgroundWrites, load_tree, save_tree
+from gail.core.device import keep_freed_memory
 from gail.core.errors import EnvironmentFault, InputError
 from gail.core.files import write_text_atomic
 from gail.core.player import Player
@@ -107,6 +108,7 @@ def train(
         EnvironmentFault: where an environment breaks; the message says which checkpoint a resumed run goes on from.
     """
     started = time.perf_counter()
+    keep_freed_memory()
     log = RunLog(directory) if directory is not None else None
     earlier, best = 0.0, -math.inf
     if log is not None and resume and log.checkpoint.exists():

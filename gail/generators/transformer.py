@@ -67,7 +67,7 @@ class Transformer(TokenModel):
         super().__init__(codec, classes, config, precision)
         self.config: TransformerNetwork = config
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.layers))
-        self.norm = nn.RMSNorm(config.width)
+        self.norm = nn.LayerNorm(config.width, bias=False)
         self.head = nn.Linear(config.width, self.vocabulary, bias=False)
         for parameter in self.parameters():
             if parameter.ndim == 2:
@@ -76,11 +76,11 @@ class Transformer(TokenModel):
         for name, parameter in self.named_parameters():
             if name.endswith(("output.weight", "down.weight")):
                 nn.init.normal_(parameter, std=0.02 / (2 * config.layers) ** 0.5)
-        angles = _angles(self.length, config.width // config.heads)
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
-        self.cos: Tensor
-        self.sin: Tensor
+        self.rotations: Tensor
+        self.later: Tensor
+        self.register_buffer("rotations", _rotations(self.length, config.width // config.heads), persistent=False)
+        later = torch.full((self.length, self.length), -torch.inf).triu(1)
+        self.register_buffer("later", later, persistent=False)
 
     def logits(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
         """All positions at once; see :meth:`TokenModel.logits`."""
@@ -103,10 +103,10 @@ class Transformer(TokenModel):
     def _run(self, x: Tensor, cache: KVCache | None) -> Tensor:
         """Logits ``[B, l, V]`` of vectors ``[B, l, width]``, which come after what ``cache`` holds."""
         first = 0 if cache is None else cache.position
-        turn = (self.cos[first : first + x.shape[1]], self.sin[first : first + x.shape[1]])
+        rotations, later = self.rotations[first : first + x.shape[1]], self.later[: x.shape[1], : x.shape[1]]
         with self.arithmetic():
             for layer, block in enumerate(self.blocks):
-                x = block(x, turn, cache, layer)
+                x = block(x, rotations, later, cache, layer)
             logits = self.head(self.norm(x))
         if cache is not None:
             cache.position += x.shape[1]
@@ -120,22 +120,34 @@ class _Block(nn.Module):
         super().__init__()
         width = config.width
         self.heads = config.heads
-        self.norm_attention, self.norm_mlp = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.norm_attention, self.norm_mlp = (nn.LayerNorm(width, bias=False) for _ in range(2))
         self.input = nn.Linear(width, 3 * width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], cache: KVCache | None, layer: int) -> Tensor:
+    def forward(self, x: Tensor, rotations: Tensor, later: Tensor, cache: KVCache | None, layer: int) -> Tensor:
         batch, length, width = x.shape
-        parts = self.input(self.norm_attention(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        queries, keys, values = rotate(parts[0], *turn), rotate(parts[1], *turn), parts[2]
+        parts = self.input(self.norm_attention(x)).view(batch, length, 3, self.heads, -1)
+        turning, values = parts.split((2, 1), dim=2)
+        queries, keys = rotate(turning, rotations[:, None, None]).permute(2, 0, 3, 1, 4)
+        values = values.squeeze(2).transpose(1, 2)
         if cache is None:
-            seen = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+            seen = _attend(queries, keys, values, later)
         else:
             seen = _attend_cached(queries, keys, values, cache, layer)
         x = x + self.output(seen.transpose(1, 2).reshape(batch, length, width))
         return x + self.down(F.gelu(self.up(self.norm_mlp(x))))
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, later: Tensor) -> Tensor:
+    """Causal attention ``[B, heads, l, size]``; ``later`` ``[l, l]`` is minus infinity where a key comes later."""
+    if queries.dtype != torch.bfloat16 or queries.device.type != "cpu":
+        return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+    # The fused kernel's backward pass takes the processor four times as long in bfloat16 as these products.
+    heads, (queries, keys, values) = queries.shape[:2], (part.flatten(0, 1) for part in (queries, keys, values))
+    scores = torch.baddbmm(later, queries, keys.transpose(1, 2), alpha=queries.shape[-1] ** -0.5)
+    return torch.bmm(scores.softmax(-1), values).unflatten(0, heads)
 
 
 def _attend_cached(queries: Tensor, keys: Tensor, values: Tensor, cache: KVCache, layer: int) -> Tensor:
@@ -152,13 +164,18 @@ def _attend_cached(queries: Tensor, keys: Tensor, values: Tensor, cache: KVCache
     return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
 
 
-def _angles(length: int, size: int) -> Tensor:
-    """``[length, size / 2]``: how far each pair of coordinates turns at each position."""
-    frequencies = 10_000.0 ** (-torch.arange(0, size, 2) / size)
-    return torch.outer(torch.arange(length), frequencies)
+def _rotations(length: int, size: int) -> Tensor:
+    """Complex numbers ``[length, size / 2]`` that turn each pair of coordinates by the angle of each position."""
+    angles = torch.outer(torch.arange(length), 10_000.0 ** (-torch.arange(0, size, 2) / size))
+    return torch.polar(torch.ones_like(angles), angles)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn pairs of coordinates of ``x`` ``[..., l, size]`` by the angles of their positions (Su et al. 2021)."""
-    first, second = x.float().chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1).type_as(x)
+def rotate(x: Tensor, rotations: Tensor) -> Tensor:
+    """Turn pairs of coordinates of ``x`` ``[..., size]`` by the angles of their positions (Su et al. 2021).
+
+    Args:
+        x: vectors.
+        rotations: complex numbers of length 1, to be broadcast to ``[..., size / 2]``.
+    """
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotations).flatten(-2).type_as(x)

@@ -18,7 +18,7 @@ from gail.core.player import Player
 from gail.core.precision import Precision
 from gail.generators.dataset import Codec
 from gail.generators.generator import Draw, Generator, Minibatch, require_shape
-from gail.generators.networks import Decoder, Encoder, halvings
+from gail.generators.networks import ChannelsLast, Decoder, Encoder, halvings
 from gail.generators.text import TokenCodec
 from gail.generators.token_model import TokenSampling, require_fit
 from gail.generators.transformer import Transformer, TransformerNetwork
@@ -214,7 +214,7 @@ class VQVAE(Generator):
 
 def _image_networks(colours: int, channels: int, size: int, count: int) -> tuple[nn.Module, nn.Module]:
     """Convolutions to a grid of vectors ``[B, size, h, w]`` and back; the image is halved ``count`` times."""
-    down: list[nn.Module] = [nn.Conv2d(colours, channels, 3, padding=1), nn.SiLU()]
+    down: list[nn.Module] = [ChannelsLast(), nn.Conv2d(colours, channels, 3, padding=1), nn.SiLU()]
     up: list[nn.Module] = []
     width = channels
     for _ in range(count):
@@ -222,5 +222,6 @@ def _image_networks(colours: int, channels: int, size: int, count: int) -> tuple
         up[:0] = [nn.ConvTranspose2d(2 * width, width, 4, 2, 1), nn.SiLU()]
         width *= 2
     down += [nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, size, 1)]
-    up = [nn.Conv2d(size, width, 3, padding=1), nn.SiLU(), *up, nn.Conv2d(channels, colours, 3, padding=1)]
+    up = [ChannelsLast(), nn.Conv2d(size, width, 3, padding=1), nn.SiLU(), *up]
+    up.append(nn.Conv2d(channels, colours, 3, padding=1))
     return nn.Sequential(*down), nn.Sequential(*up)

@@ -6,13 +6,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from gail.core.errors import InputError
 from gail.generators.generator import Minibatch
 from gail.generators.recurrent import Recurrent, RecurrentConfig
 from gail.generators.text import TextCodec, TokenCodec
 from gail.generators.token_model import TokenModel, TokenSampling, choose, filter_logits
-from gail.generators.transformer import Transformer, TransformerConfig, rotate
+from gail.generators.transformer import Transformer, TransformerConfig, _attend, rotate
 
 CODEC = TokenCodec(12, 7)
 SMALL = TransformerConfig(width=16, layers=2, heads=2)
@@ -88,7 +89,7 @@ def test_rotary_scores_depend_on_the_distance_only() -> None:
     query, key = torch.randn(8), torch.randn(8)
 
     def score(at: int, of: int) -> float:
-        turned = [rotate(x[None], model.cos[i : i + 1], model.sin[i : i + 1]) for x, i in ((query, at), (key, of))]
+        turned = [rotate(x, model.rotations[i]) for x, i in ((query, at), (key, of))]
         return float((turned[0] * turned[1]).sum())
 
     assert score(7, 4) == pytest.approx(score(3, 0), rel=1e-4)
@@ -202,3 +203,20 @@ def test_a_transformer_learns_a_repeating_sequence() -> None:
     # Only the first token of twelve is unknown: log 7 / 12 nats per token at best.
     assert float(loss) < math.log(7) / 12 + 0.05
     assert bool(((made[:, 1:] - made[:, :-1]) % 7 == 1).float().mean() > 0.95)
+
+
+def test_attention_in_bfloat16_is_causal_attention() -> None:
+    draw = torch.Generator().manual_seed(0)
+    parts = [torch.randn(2, 3, 12, 8, generator=draw).bfloat16().requires_grad_() for _ in range(3)]
+    later = torch.full((12, 12), -torch.inf).triu(1)
+    found = _attend(*parts, later.bfloat16())
+    weight = torch.randn(found.shape, generator=draw)
+    exact = [part.detach().double().requires_grad_() for part in parts]
+    expected = F.scaled_dot_product_attention(*exact, is_causal=True)
+    assert torch.allclose(found.double(), expected, atol=0.03)
+    for mine, theirs in zip(
+        torch.autograd.grad((found * weight).sum(), parts),
+        torch.autograd.grad((expected * weight).sum(), exact),
+        strict=True,
+    ):
+        assert torch.allclose(mine.double(), theirs, atol=0.1)
