@@ -18,7 +18,7 @@ from gail.core.checkpoint import load_tree, save_tree
 from gail.core.errors import InputError
 from gail.core.leaves import first_leaf
 from gail.core.networks import Activation, Normalizer, hidden_layers, mlp
-from gail.core.pixels import PixelConfig, PixelTrunk, TrunkName, channels_last
+from gail.core.pixels import PixelConfig, PixelTrunk, TrunkName
 from gail.core.precision import Precision
 from gail.core.random import seeded_initialization
 from gail.envs import EnvLike, may_be, resolve_env
@@ -257,6 +257,7 @@ class PixelPolicy(ActorCritic):
 
     kind = "pixels"
     costly = True
+    trunk: PixelTrunk
 
     def __init__(
         self,
@@ -268,18 +269,17 @@ class PixelPolicy(ActorCritic):
     ) -> None:
         super().__init__(observation_space, action_space)
         self.pixels = PixelConfig(trunk, precision)
-        network = PixelTrunk(observation_space.shape, self.pixels)
-        self.trunk = network
-        self.actor = mlp(network.size, (), self.head.size, output_gain=0.01)
-        self.critic = mlp(network.size, (), 1)
+        self.trunk = PixelTrunk(observation_space.shape, self.pixels)
+        self.actor = mlp(self.trunk.size, (), self.head.size, output_gain=0.01)
+        self.critic = mlp(self.trunk.size, (), 1)
 
     def config(self) -> dict[str, Any]:
         """See :meth:`NetworkPolicy.config`."""
         return asdict(self.pixels)
 
     def features(self, obs: Tensor) -> Tensor:
-        """Images as bytes ``[B, H, W, C]``: they become numbers in the minibatch, inside the trunk."""
-        return channels_last(obs)
+        """Images as bytes, laid out for the trunk: they become numbers in the minibatch, inside it."""
+        return self.trunk.prepare(obs)
 
     def update_normalizer(self, obs: Tensor, mask: Tensor | None = None) -> None:
         """Nothing to update: bytes have a fixed scale."""

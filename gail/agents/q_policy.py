@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gail.agents.policy import NetworkPolicy, PolicyOutput, RecurrentState
 from gail.core.errors import InputError
 from gail.core.networks import Activation, hidden_layers, mlp
-from gail.core.pixels import PixelConfig, PixelTrunk, TrunkName, channels_last
+from gail.core.pixels import PixelConfig, PixelTrunk, TrunkName
 from gail.core.precision import Precision
 from gail.envs.spaces import MaskedBox, SpaceEncoder, is_image
 
@@ -82,8 +82,11 @@ class QPolicy(NetworkPolicy):
         return {"hidden": list(self.hidden), **{name: getattr(self, name) for name in names}, **asdict(self.pixels)}
 
     def features(self, obs: Tensor) -> Tensor:
-        """Images as bytes ``[B, H, W, C]``, everything else as float rows ``[B, D]``."""
-        return channels_last(obs) if self.encoder is None else self.encoder(obs)
+        """Images as bytes, laid out for the trunk; everything else as float rows ``[B, D]``."""
+        if self.encoder is not None:
+            return self.encoder(obs)
+        assert isinstance(self.trunk, PixelTrunk)
+        return self.trunk.prepare(obs)
 
     def q_values(self, features: Tensor) -> Tensor:
         """Action values ``[B, actions]`` of the result of :meth:`features`."""

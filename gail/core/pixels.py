@@ -1,7 +1,7 @@
 """Convolutional trunks: what turns images into features for policies, value functions and discriminators.
 
-Images arrive as bytes with the channels last (:func:`channels_last`), the layout that convolutions are fastest in on
-CPU and GPU, and become numbers only here, inside the network.
+Images arrive as bytes, laid out once per batch as the first convolution wants them (:meth:`PixelTrunk.prepare`), and
+become numbers only here, inside the network.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _CHUNK = 256
 
 
 class PixelTrunk(nn.Module):
-    """Bytes ``[B, H, W, C]`` to features ``[B, size]`` in float32.
+    """Prepared bytes (:meth:`prepare`) to features ``[B, size]`` in float32.
 
     Args:
         shape: of one image as the environment gives it, channels first or last.
@@ -72,27 +72,54 @@ class PixelTrunk(nn.Module):
                 f"{_NATURE_MINIMUM} x {_NATURE_MINIMUM}; choose 'impala'"
             )
         self.first, self.rest = layers[0], nn.Sequential(*layers[1:])
+        self.block = int(self.first.stride[0])
         self.size = 512 if nature else 256
         maps = 64 if nature else 32
         self.project = orthogonal(nn.Linear(maps * after(height) * after(width), self.size), math.sqrt(2.0))
 
+    def prepare(self, images: Tensor) -> Tensor:
+        """Images ``[B, C, H, W]`` or ``[B, H, W, C]`` in their own dtype, as :meth:`forward` takes them.
+
+        Channels come last, the layout that convolutions are fastest in. A first convolution with a stride is one
+        with stride 1 on blocks of pixels (space to depth), which processors run twice as fast; so the pixels of each
+        block become channels: ``[B, H / stride, W / stride, stride * stride * C]``.
+        """
+        images, block = channels_last(images), self.block
+        if block == 1:
+            return images
+        batch, height, width, channels = images.shape
+        rows, columns = height // block, width // block
+        images = images[:, : rows * block, : columns * block]
+        blocks = images.view(batch, rows, block, columns, block * channels).transpose(2, 3)
+        return blocks.reshape(batch, rows, columns, block * block * channels)
+
     def forward(self, images: Tensor) -> Tensor:
-        """Features of ``images``."""
+        """Features of prepared ``images``."""
         if torch.is_grad_enabled() or images.shape[0] <= _CHUNK:
             return self._features(images)
         # Nothing is kept for a backward pass, so whatever fits the processor's caches is fastest.
         return torch.cat([self._features(part) for part in images.split(_CHUNK)])
 
     def _features(self, images: Tensor) -> Tensor:
-        x = images.permute(0, 3, 1, 2)
-        x = x.bfloat16() if runs_bf16(self.precision, images.device) else x.float()
+        # Numbers first and then the other order of dimensions: the conversion runs over contiguous memory.
+        x = (images.bfloat16() if runs_bf16(self.precision, images.device) else images.float()).permute(0, 3, 1, 2)
         with autocast(self.precision, images.device):
+            first = self.first
             # The weights are divided by 255 and not the images: that spares a pass over the largest tensor, and
             # bfloat16 holds the numbers 0 to 255 exactly but not their fractions.
-            first = self.first
-            x = F.conv2d(x, first.weight * (1.0 / 255.0), first.bias, first.stride, first.padding)
+            weight = _blocked(first.weight * (1.0 / 255.0), self.block)
+            x = F.conv2d(x, weight, first.bias, padding=first.padding)
             x = F.relu(self.project(self.rest(x).flatten(1)))
         return x.float()
+
+
+def _blocked(weight: Tensor, block: int) -> Tensor:
+    """Weights ``[out, C, h, w]`` of a convolution with stride ``block``, for blocks of pixels as channels."""
+    if block == 1:
+        return weight
+    out, channels, height, width = weight.shape
+    parts = weight.view(out, channels, height // block, block, width // block, block)
+    return parts.permute(0, 3, 5, 1, 2, 4).reshape(out, -1, height // block, width // block)
 
 
 _NATURE_MINIMUM = 36

@@ -21,8 +21,9 @@ def images(count: int, shape: tuple[int, ...] = (4, 84, 84)) -> torch.Tensor:
     return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def test_nature_is_the_published_network_on_pixels_divided_by_255() -> None:
-    network, batch = trunk("nature", "fp32"), images(3)
+@pytest.mark.parametrize("sides", [(84, 84), (37, 50)])
+def test_nature_is_the_published_network_on_pixels_divided_by_255(sides: tuple[int, int]) -> None:
+    network, batch = trunk("nature", "fp32", (4, *sides)), images(3, (4, *sides))
     x = batch.float() / 255.0
     convolutions = [network.first, *(layer for layer in network.rest if isinstance(layer, torch.nn.Conv2d))]
     assert [tuple(c.weight.shape) for c in convolutions] == [(32, 4, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3)]
@@ -30,7 +31,7 @@ def test_nature_is_the_published_network_on_pixels_divided_by_255() -> None:
         x = F.relu(F.conv2d(x, convolution.weight, convolution.bias, stride))
     expected = F.relu(network.project(x.flatten(1)))
     assert expected.shape == (3, 512)
-    assert torch.allclose(network(channels_last(batch)), expected, atol=1e-5)
+    assert torch.allclose(network(network.prepare(batch)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["nature", "impala"])
@@ -38,7 +39,7 @@ def test_bf16_gives_the_same_features_within_one_percent_and_nearly_the_same_gra
     features, gradients = [], []
     for precision in ("fp32", "bf16"):
         network = trunk(name, precision)
-        output = network(channels_last(images(4)))
+        output = network(network.prepare(images(4)))
         parts = torch.autograd.grad(output.square().sum(), list(network.parameters()))
         assert output.dtype == torch.float32 and all(part.dtype == torch.float32 for part in parts)
         features.append(output.detach())
@@ -57,7 +58,8 @@ def test_channels_may_come_first_or_last() -> None:
 
 
 def test_parts_without_gradients_equal_the_whole_batch() -> None:
-    network, batch = trunk("nature", "fp32", (1, 36, 36)), channels_last(images(600, (1, 36, 36)))
+    network, batch = trunk("nature", "fp32", (1, 36, 36)), images(600, (1, 36, 36))
+    batch = network.prepare(batch)
     whole = network(batch)
     with torch.no_grad():
         assert torch.allclose(network(batch), whole, atol=1e-6)
@@ -65,7 +67,8 @@ def test_parts_without_gradients_equal_the_whole_batch() -> None:
 
 @pytest.mark.parametrize("side", [5, 10, 36, 84])
 def test_impala_takes_images_of_any_size(side: int) -> None:
-    assert trunk("impala", "fp32", (side, side, 3))(images(2, (side, side, 3))).shape == (2, 256)
+    network = trunk("impala", "fp32", (side, side, 3))
+    assert network(network.prepare(images(2, (side, side, 3)))).shape == (2, 256)
 
 
 def test_too_small_an_image_is_refused_with_the_way_out() -> None:

@@ -41,15 +41,16 @@ def ppo_on_images(space: gym.Space, device: str) -> tuple[Player, Any]:
     policy = PixelPolicy(gym.spaces.Box(0, 255, (1, 36, 36), np.uint8), space).to(device)
     player = PPO(policy, PPOConfig(), torch.Generator()).player
     sample = policy.head.sample(torch.randn(B, policy.head.size, device=device), None).detach()
-    images = torch.zeros((B, 36, 36, 1), dtype=torch.uint8, device=device)
-    return player, PPOBatch(images, sample, *(torch.rand(B, device=device) for _ in range(4)))
+    images = torch.zeros((B, 1, 36, 36), dtype=torch.uint8, device=device)
+    return player, PPOBatch(policy.features(images), sample, *(torch.rand(B, device=device) for _ in range(4)))
 
 
 def dqn(space: gym.Space, device: str) -> tuple[Player, Any]:
     observations = gym.spaces.Box(0, 255, (1, 36, 36), np.uint8) if isinstance(space, gym.spaces.Discrete) else OBS
     policy = QPolicy(observations, gym.spaces.Discrete(3), hidden=(4,)).to(device)
-    shape = (B, 36, 36, 1) if policy.encoder is None else (B, 3)
-    features = torch.zeros(shape, dtype=torch.uint8 if policy.encoder is None else torch.float32, device=device)
+    shape = (B, 1, 36, 36) if policy.encoder is None else (B, 3)
+    obs = torch.zeros(shape, dtype=torch.uint8 if policy.encoder is None else torch.float32, device=device)
+    features = policy.features(obs)
     samples = torch.zeros((B, 1), dtype=torch.int64, device=device)
     returns, discount, weight = (torch.rand(B, device=device) for _ in range(3))
     return QLearner(policy, DQNConfig()).player, DQNBatch(features, samples, returns, features, discount, weight)
