@@ -15,11 +15,10 @@ def test_a_block_that_is_freed_and_taken_again_faults_no_page() -> None:
         return  # only glibc's allocator is told
     keep_freed_memory()
 
-    def faults(rounds: int) -> int:
+    def faults() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(rounds):
-            torch.empty(40 << 20, dtype=torch.uint8).fill_(1)  # beyond 32 MiB glibc never keeps a block by itself
+        torch.empty(40 << 20, dtype=torch.uint8).fill_(1)  # beyond 32 MiB glibc never keeps a block by itself
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    faults(5)
-    assert faults(5) < 10_240  # the pages of one
+    # Not at once: where the kept memory is in pieces, some rounds pass until one of them is large enough.
+    assert min(faults() for _ in range(40)) < 1024  # a block has 10,240 pages
