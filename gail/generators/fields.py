@@ -130,6 +130,10 @@ class Scaling:
         """The inverse of :meth:`apply`, clipped to what occurred."""
         return (columns * self.std + self.mean).clamp(self.low, self.high)
 
+    def part(self, columns: slice) -> Scaling:
+        """Of some of the columns."""
+        return Scaling(self.mean[columns], self.std[columns], self.low[columns], self.high[columns])
+
     def to_tree(self) -> dict[str, Any]:
         """As tensors."""
         return {"mean": self.mean, "std": self.std, "low": self.low, "high": self.high}

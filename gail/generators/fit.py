@@ -17,7 +17,7 @@ from gail.core.rundir import hardware, open_run, versions, write_summary
 from gail.demos.info import file_hash
 from gail.demos.types import Demonstrations
 from gail.generators.dataset import Dataset
-from gail.generators.game import Fitting, held_out_metrics
+from gail.generators.game import Fitting, held_out_metrics, step_likelihoods
 from gail.generators.generator import Generator
 from gail.generators.kinds import FittedGenerator, TrainingConfig, build, kind_named, save_generator
 from gail.generators.load import DataConfig, load_data
@@ -127,6 +127,7 @@ def fit(
     held_out = {}
     if dataset.held_out is not None and model.judged_by_loss:
         held_out = held_out_metrics(game, dataset.held_out, make_generator(seed, "held out", device))
+        held_out |= step_likelihoods(game, dataset.held_out)
     for player in game.players.values():
         player.adopt_average()
     summary = {

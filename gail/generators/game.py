@@ -104,3 +104,31 @@ def held_out_metrics(game: Fitting, data: Dataset, generator: torch.Generator) -
                     key = f"{turn.player}/{name}"
                     sums[key] = sums.get(key, 0.0) + float(value) * len(rows)
     return {name: total / len(data) for name, total in sums.items()}
+
+
+@torch.no_grad()
+def step_likelihoods(game: Fitting, data: Dataset) -> dict[str, float]:
+    """One-step log-likelihoods of the episodes ``data``, which the game has not trained on, in nats per step.
+
+    Args:
+        game: after training; its averaged weights are measured.
+        data: the held-out windows of episodes.
+
+    Returns:
+        ``nats_per_step`` (the model's) and ``linear_nats_per_step`` (of the Gaussian linear model), means over
+        ``scored_steps`` recorded steps; empty where the model is none of steps, or no column has a density.
+    """
+    sums = torch.zeros(3, dtype=torch.float64)
+    places = torch.arange(len(data.items)) if data.index is None else data.index
+    with game.model.sampling(game.players):
+        for rows in places.split(game.batch_size):
+            found = game.model.step_likelihood(data.items[rows])
+            if found is None:
+                return {}
+            played = found.played.double()
+            parts = (found.model.double() * played, found.linear.double() * played, played)
+            sums += torch.stack([part.sum() for part in parts]).cpu()
+    model, linear, steps = sums.tolist()
+    if steps == 0:
+        return {}
+    return {"nats_per_step": model / steps, "linear_nats_per_step": linear / steps, "scored_steps": steps}

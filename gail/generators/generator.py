@@ -16,6 +16,7 @@ from gail.core.errors import InputError
 from gail.core.player import Player
 from gail.core.precision import Precision, autocast
 from gail.generators.dataset import Codec
+from gail.generators.linear import StepLikelihood
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,14 @@ class Generator(nn.Module, ABC):
         Raises:
             InputError: where the model knows no classes but ``condition`` is given, or a class does not exist.
         """
+
+    def step_likelihood(self, items: Tensor) -> StepLikelihood | None:
+        """How probable each recorded step of windows ``items`` ``[B, ...]`` of episodes is; None: not a model of steps.
+
+        Densities are of the next state and the reward given all before, of the columns that have a density, in units of
+        the data's spread.
+        """
+        return None
 
     @property
     def device(self) -> torch.device:

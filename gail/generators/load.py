@@ -12,11 +12,15 @@ from gail.core.errors import InputError
 from gail.demos import Demonstrations, load_demos
 from gail.generators.dataset import Codec, Dataset
 from gail.generators.images import DIGITS, ImageCodec, load_images
+from gail.generators.innovations import InnovationCodec, innovation_data
 from gail.generators.returns import ReturnCodec, return_data
 from gail.generators.text import Alphabet, TextCodec, TokenCodec, load_text, load_tokens
 from gail.generators.transitions import SegmentCodec, TransitionCodec, segment_data, transition_data
 
-DataKind = Literal["auto", "images", "text", "tokens", "transitions", "segments", "returns"]
+_WINDOWS = ("segments", "returns", "innovations")
+"""Kinds of data that are windows of episodes."""
+
+DataKind = Literal["auto", "images", "text", "tokens", "transitions", "segments", "returns", "innovations"]
 
 _CODECS: dict[str, Callable[[dict[str, Any]], Codec]] = {
     ImageCodec.kind: ImageCodec.from_tree,
@@ -25,6 +29,7 @@ _CODECS: dict[str, Callable[[dict[str, Any]], Codec]] = {
     TransitionCodec.kind: TransitionCodec.from_tree,
     SegmentCodec.kind: SegmentCodec.from_tree,
     ReturnCodec.kind: ReturnCodec.from_tree,
+    InnovationCodec.kind: InnovationCodec.from_tree,
 }
 
 
@@ -34,14 +39,16 @@ class DataConfig:
 
     data_kind: DataKind = "auto"
     """What the items are: images (IDX, a folder of PNG files, `digits`), text, tokens (a .npy of integers), or, from
-    demonstrations, transitions, segments (windows of episodes) or returns (tokens of returns to go, states, actions);
-    auto looks at the file and at what the kind of generator learns from."""
+    demonstrations, transitions, segments (windows of episodes), returns (tokens of returns to go, states, actions) or
+    innovations (tokens of states, actions and what a linear model of the step leaves over); auto looks at the file and
+    at what the kind of generator learns from."""
     labels: Path | None = None
     """The IDX file with the images' labels, where it does not lie beside them."""
     length: int | None = None
-    """Window: tokens of a text (default 128), states of a segment (default 32) or of returns (default 16)."""
+    """Window: tokens of a text (default 128), states of a segment (default 32), of returns (default 16) or of
+    innovations (default 8)."""
     bins: int = 64
-    """Tokens that a column of numbers gets at most (returns)."""
+    """Tokens that a column of numbers gets at most (returns, innovations)."""
     alphabet: Alphabet = "characters"
     """What a token of a text is: a character or a byte."""
     holdout: float = 0.0
@@ -72,9 +79,9 @@ def load_data(
     kind = _sniff(source, "returns" if tokens else "transitions") if config.data_kind == "auto" else config.data_kind
     if config.labels is not None and kind != "images":
         raise InputError(f"--labels: is for images, the data is of kind {kind!r}")
-    if config.length is not None and kind not in ("text", "segments", "returns"):
-        raise InputError(f"--length: is for text, segments and returns, the data is of kind {kind!r}")
-    if isinstance(source, Demonstrations) or kind in ("transitions", "segments", "returns"):
+    if config.length is not None and kind not in ("text", *_WINDOWS):
+        raise InputError(f"--length: is for text, {', '.join(_WINDOWS)}; the data is of kind {kind!r}")
+    if isinstance(source, Demonstrations) or kind in ("transitions", *_WINDOWS):
         demos = source if isinstance(source, Demonstrations) else load_demos(source)
         if len(demos) == 0:
             raise InputError(f"{demos.path or 'demonstrations'}: holds no episodes")
@@ -82,9 +89,11 @@ def load_data(
             return segment_data(demos, length=config.length or 32, holdout=config.holdout)
         if kind == "returns":
             return return_data(demos, states=config.length or 16, bins=config.bins, holdout=config.holdout)
+        if kind == "innovations":
+            return innovation_data(demos, states=config.length or 8, bins=config.bins, holdout=config.holdout)
         if kind == "transitions":
             return transition_data(demos, holdout=config.holdout)
-        wanted = "transitions, segments or returns"
+        wanted = f"one of transitions, {', '.join(_WINDOWS)}"
         raise InputError(f"--data-kind: {kind!r} cannot be made of demonstrations, expected {wanted}")
     path = Path(source)
     if kind == "images":

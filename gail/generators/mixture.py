@@ -1,14 +1,15 @@
 """A mixture-density recurrent network over episodes: how an environment answers, and what is done in it.
 
 Source: Ha & Schmidhuber 2018 (world models), section 2.3, on Bishop 1994's mixture density networks; here on the
-observations themselves, with a second head for the action, so that whole episodes can be drawn.
+observations themselves, with a second head for the action, so that whole episodes can be drawn. The mixture is of what
+a linear model of the step leaves over (:mod:`gail.generators.linear`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -23,6 +24,7 @@ from gail.core.player import Player
 from gail.core.precision import Precision
 from gail.generators.dataset import Codec
 from gail.generators.generator import Draw, Generator, Minibatch
+from gail.generators.linear import LinearDynamics, StepLikelihood
 from gail.generators.transitions import SegmentCodec
 
 
@@ -37,7 +39,8 @@ class MixtureConfig:
     components: int = 5
     """Gaussians in a mixture."""
     lowest_log_std: float = -5.0
-    """Of a component, in units of the data's spread: a likelihood without a bound has no maximum."""
+    """Of a component, in units of the linear model's error (of the data's spread for actions and first states): a
+    likelihood without a bound has no maximum."""
     learning_rate: float = 1e-3
     """Adam's, after warm-up; falls linearly to zero."""
     warmup: int = 100
@@ -63,6 +66,10 @@ class GaussianMixture:
         distance = (x[..., None, :] - self.means) * torch.exp(-self.log_std)
         components = (-0.5 * distance.square() - self.log_std - 0.5 * math.log(2.0 * math.pi)).sum(-1)
         return torch.logsumexp(self.logits.log_softmax(-1) + components, dim=-1)
+
+    def of_first(self, numbers: int) -> GaussianMixture:
+        """The marginal mixture of the first so many numbers."""
+        return GaussianMixture(self.logits, self.means[..., :numbers], self.log_std[..., :numbers])
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draws ``[n, D]`` of mixtures ``[n]``."""
@@ -98,6 +105,7 @@ class MixtureRNN(Generator):
         super().__init__(codec, classes, config, precision)
         if not isinstance(codec, SegmentCodec):
             raise InputError(f"{self.kind}: learns from segments (--data-kind segments), found {codec.kind!r}")
+        self.codec: SegmentCodec = codec
         self.config: MixtureConfig = config
         self.sizes = codec.sizes
         obs, action = self.sizes[:2]
@@ -117,10 +125,18 @@ class MixtureRNN(Generator):
         else:
             self.behaviour = nn.Linear(config.width, action)
         self.first_state = _MixtureHead(1, obs, config)
+        for name, tensor in codec.dynamics.tensors().items():
+            self.register_buffer(f"linear_{name}", tensor.clone(), persistent=False)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", codec.scaling.mean.clone(), persistent=False)
         self.register_buffer("std", codec.scaling.std.clone(), persistent=False)
+
+    @property
+    def linear(self) -> LinearDynamics:
+        """The linear model of the step, on the model's device."""
+        dynamics = self.codec.dynamics
+        return replace(dynamics, **{name: getattr(self, f"linear_{name}") for name in dynamics.tensors()})
 
     def players(self) -> Mapping[str, Player]:
         """The model."""
@@ -137,13 +153,16 @@ class MixtureRNN(Generator):
             )
         }
 
-    def dynamics_log_prob(self, x: Tensor) -> Tensor:
-        """Log-density ``[B, L - 1]`` of each next state and reward given all before, of items ``x`` ``[B, D, L]``.
-
-        In units of the data's spread: of the columns as ``codec.encode`` gives them.
-        """
-        parts = self._parts(x)
-        return self.dynamics(self._past(parts["obs"], parts["action"])).log_prob(_answers(parts))
+    @torch.no_grad()
+    def step_likelihood(self, items: Tensor) -> StepLikelihood | None:
+        """See :meth:`Generator.step_likelihood`."""
+        if not self.linear.scored:
+            return None
+        parts = self._parts(self.codec.encode(items.to(self.device)))
+        left = self._innovations(parts)
+        mixture = self.dynamics(self._past(parts["obs"], parts["action"])).of_first(self.linear.scored)
+        density = mixture.log_prob(left[..., : self.linear.scored]) - self.linear.log_volume.float()
+        return StepLikelihood(density, self.linear.log_prob(left), parts["over"][:, :-1, 0] < 0.5)
 
     def loss(self, batch: Minibatch) -> tuple[Tensor, Metrics]:
         """Negative log-likelihood per state, in nats; what comes after an episode's end counts nothing."""
@@ -151,7 +170,7 @@ class MixtureRNN(Generator):
         obs, over, terminated = parts["obs"], parts["over"][..., 0], parts["terminated"][..., 0]
         playing = 1.0 - over
         past = self._past(obs, parts["action"])
-        dynamics = -self.dynamics(past).log_prob(_answers(parts))
+        dynamics = -self.dynamics(past).log_prob(self._innovations(parts))
         logits = self.ends(torch.cat([past, obs[:, 1:]], dim=-1))
         ends = F.binary_cross_entropy_with_logits(logits[..., 0], over[:, 1:], reduction="none")
         ends = ends + over[:, 1:] * F.binary_cross_entropy_with_logits(
@@ -184,6 +203,12 @@ class MixtureRNN(Generator):
         with self.arithmetic():
             return self.recurrence(torch.cat([obs, action], dim=-1)[:, :-1])[0].float()
 
+    def _innovations(self, parts: dict[str, Tensor]) -> Tensor:
+        """What the linear model leaves of each step ``[B, L - 1, obs + 1]``."""
+        obs, action = parts["obs"], parts["action"]
+        answers = torch.cat([obs.diff(dim=1), parts["reward"][:, :-1]], dim=-1)
+        return self.linear.innovations(torch.cat([obs, action], dim=-1)[:, :-1], answers)
+
     def _decision(self, past: Tensor, obs: Tensor) -> Any:
         return self.behaviour(self.deciding(torch.cat([past, obs], dim=-1)))
 
@@ -213,7 +238,8 @@ class MixtureRNN(Generator):
             action = self._draw_action(self._decision(past, obs), actions, generator)
             outputs, hidden = self.recurrence(torch.cat([obs, action], dim=-1)[:, None], hidden)
             past = outputs[:, 0]
-            answer = self.dynamics(past).sample(generator)
+            left = self.dynamics(past).sample(generator)
+            answer = self.linear.answers(torch.cat([obs, action], dim=-1), left)
             states.append(torch.cat([obs, action, answer[:, size:], self._scaled(flags, -2)], dim=-1))
             obs = obs + answer[:, :size]
             flags = torch.bernoulli(torch.sigmoid(self.ends(torch.cat([past, obs], dim=-1))), generator=generator)
@@ -231,8 +257,3 @@ class MixtureRNN(Generator):
         places = range(len(self.mean))[first:][: columns.shape[-1]]
         mean, std = self.mean[places.start : places.stop], self.std[places.start : places.stop]
         return torch.where(std > 0, (columns - mean) / std.clamp(min=1e-12), 0.0)
-
-
-def _answers(parts: dict[str, Tensor]) -> Tensor:
-    """What the environment answers, ``[B, L - 1, obs + 1]``: the state's change and the reward."""
-    return torch.cat([parts["obs"][:, 1:] - parts["obs"][:, :-1], parts["reward"][:, :-1]], dim=-1)

@@ -20,6 +20,7 @@ from gail.core.random import make_generator
 from gail.demos import Demonstrations, save_demos
 from gail.generators.fit import FitResult
 from gail.generators.generator import Generator
+from gail.generators.innovations import InnovationCodec
 from gail.generators.kinds import FittedGenerator, load_generator
 from gail.generators.preview import write_png, write_preview
 from gail.generators.returns import ReturnCodec
@@ -31,7 +32,12 @@ _BATCH = 500
 Product = Demonstrations | Tensor | list[str]
 """What sampling gives: demonstrations, images (uint8 ``[n, C, H, W]``) or tokens ``[n, L]``, or texts."""
 
-_ASKED_BY = {TransitionCodec.kind: "transitions", SegmentCodec.kind: "episodes", ReturnCodec.kind: "episodes"}
+_ASKED_BY = {
+    TransitionCodec.kind: "transitions",
+    SegmentCodec.kind: "episodes",
+    ReturnCodec.kind: "episodes",
+    InnovationCodec.kind: "episodes",
+}
 """The option that says how many, by kind of data; ``count`` for the others."""
 
 

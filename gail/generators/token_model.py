@@ -19,6 +19,8 @@ from gail.core.player import Player
 from gail.core.precision import Precision
 from gail.generators.dataset import Codec
 from gail.generators.generator import Draw, Generator, Minibatch, require_shape
+from gail.generators.innovations import InnovationCodec, sample_steps
+from gail.generators.linear import StepLikelihood
 from gail.generators.returns import ReturnCodec, sample_episodes
 from gail.generators.text import TextCodec
 
@@ -149,6 +151,14 @@ class TokenModel(Generator):
         logits = self.logits(batch.x, batch.labels)
         return F.cross_entropy(logits.flatten(0, 1).float(), batch.x.flatten()), {}
 
+    @torch.no_grad()
+    def step_likelihood(self, items: Tensor) -> StepLikelihood | None:
+        """See :meth:`Generator.step_likelihood`; of a model of innovations."""
+        if not isinstance(self.codec, InnovationCodec) or not self.codec.segments.dynamics.scored:
+            return None
+        tokens = self.codec.encode(items).to(self.device)
+        return self.codec.step_likelihood(self.logits(tokens), items)
+
     def turns(self, draw: Draw, generator: torch.Generator) -> Iterator[Turn]:
         """One turn."""
         batch = draw()
@@ -164,11 +174,13 @@ class TokenModel(Generator):
         sampling: TokenSampling = self.config.sampling
         codec = self.codec
         require_fit(sampling, codec)
+
+        def pick(logits: Tensor) -> Tensor:
+            return choose(logits, sampling, generator)
+
+        if isinstance(codec, InnovationCodec):
+            return sample_steps(self, codec, n, pick)
         if isinstance(codec, ReturnCodec):
-
-            def pick(logits: Tensor) -> Tensor:
-                return choose(logits, sampling, generator)
-
             return sample_episodes(self, codec, n, pick, target_return=sampling.target_return)
         prompt = torch.empty(0, dtype=torch.int64)
         if sampling.prompt is not None and isinstance(codec, TextCodec):

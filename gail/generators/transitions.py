@@ -13,6 +13,7 @@ from gail.demos.info import file_hash
 from gail.demos.types import Demonstrations, Trajectory, to_transitions
 from gail.generators.dataset import Dataset, require_items
 from gail.generators.fields import ArraySpec, Scaling, describe_field, origin_of, require_rewards, split_episodes
+from gail.generators.linear import LinearDynamics, is_discrete
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,12 @@ class SegmentCodec:
     action: ArraySpec
     length: int
     scaling: Scaling
+    dynamics: LinearDynamics
+    """Of the columns in units of their spread."""
+    starts: Tensor
+    """``[E, obs columns]``: the states in which the episodes began, in the data's own units."""
+    longest: int
+    """Steps of the longest episode."""
     vocabulary: ClassVar[None] = None
 
     @property
@@ -185,13 +192,17 @@ class SegmentCodec:
             "action": self.action.to_tree(),
             "length": self.length,
             "scaling": self.scaling.to_tree(),
+            "dynamics": self.dynamics.to_tree(),
+            "starts": self.starts,
+            "longest": self.longest,
         }
 
     @classmethod
     def from_tree(cls, tree: dict[str, Any]) -> SegmentCodec:
         """The inverse of :meth:`to_tree`."""
         obs, action = (ArraySpec.from_tree(tree[name]) for name in ("obs", "action"))
-        return cls(obs, action, tree["length"], Scaling.from_tree(tree["scaling"]))
+        scaling, dynamics = Scaling.from_tree(tree["scaling"]), LinearDynamics.from_tree(tree["dynamics"])
+        return cls(obs, action, tree["length"], scaling, dynamics, tree["starts"], tree["longest"])
 
 
 def segment_data(demos: Demonstrations, *, length: int, holdout: float = 0.0) -> Dataset:
@@ -201,20 +212,50 @@ def segment_data(demos: Demonstrations, *, length: int, holdout: float = 0.0) ->
         InputError: one line naming the file: where rewards are missing, shapes differ, values are not finite or nothing
             is left.
     """
-    obs, action = describe_field(demos, "observations"), describe_field(demos, "actions")
-    require_rewards(demos, "a model of episodes")
     learned, held = split_episodes(demos, holdout)
-    rows = _state_rows(learned, obs, action, length)
-    codec = SegmentCodec(obs, action, length, Scaling.of(torch.cat(rows)))
+    codec, rows = describe_segments(demos, learned, length)
     items, index = episode_windows(rows, length)
     require_items(demos.path or "demonstrations", f"windows of {length} states", len(index))
     held_out = None
     if held is not None:
-        # Side by side, so that no state counts twice.
-        kept, places = episode_windows(_state_rows(held, obs, action, length), length, stride=length)
+        kept, places = held_out_windows(state_rows(held, codec), length)
         held_out = Dataset(kept, codec, index=places)
     origin = origin_of(demos, file_hash(demos.path) if demos.path else None)
     return Dataset(items, codec, index=index, held_out=held_out, origin=origin)
+
+
+def describe_segments(demos: Demonstrations, learned: Demonstrations, length: int) -> tuple[SegmentCodec, list[Tensor]]:
+    """The codec of segments of ``demos``, by the statistics of the episodes ``learned`` of it, and those as rows.
+
+    Raises:
+        InputError: as :func:`segment_data`.
+    """
+    obs, action = describe_field(demos, "observations"), describe_field(demos, "actions")
+    require_rewards(demos, "a model of episodes")
+    rows = [episode_rows(trajectory, obs, action) for trajectory in learned]
+    scaling = Scaling.of(torch.cat(rows))
+    scaled = [scaling.apply(episode) for episode in rows]
+    known = obs.columns + action.columns
+    inputs = torch.cat([episode[:-1, :known] for episode in scaled])
+    changes = torch.cat([episode.diff(dim=0)[:, : obs.columns] for episode in scaled])
+    rewards = torch.cat([episode[:-1, known : known + 1] for episode in scaled])
+    discrete = is_discrete(torch.cat([inputs[:, : obs.columns], rewards], 1))
+    dynamics = LinearDynamics.fit(inputs, torch.cat([changes, rewards], 1), discrete)
+    starts = torch.stack([episode[0, : obs.columns] for episode in rows])
+    codec = SegmentCodec(obs, action, length, scaling, dynamics, starts, max(map(len, learned)))
+    return codec, [padded(episode, length) for episode in rows]
+
+
+def padded(rows: Tensor, length: int) -> Tensor:
+    """Rows ``[T, D]`` of an episode, the last one repeated until there are ``length``."""
+    missing = length - len(rows)
+    return torch.cat([rows, rows[-1:].expand(missing, -1)]) if missing > 0 else rows
+
+
+def held_out_windows(episodes: list[Tensor], length: int) -> tuple[Tensor, Tensor]:
+    """Windows side by side, so that no state counts twice; an episode's last window is filled with its last state."""
+    whole = [padded(rows, -(-len(rows) // length) * length) for rows in episodes]
+    return episode_windows(whole, length, stride=length)
 
 
 def episode_windows(episodes: list[Tensor], length: int, *, stride: int = 1) -> tuple[Tensor, Tensor]:
@@ -230,18 +271,17 @@ def episode_windows(episodes: list[Tensor], length: int, *, stride: int = 1) -> 
     return rows.unfold(0, length, 1), torch.cat(starts)
 
 
-def _state_rows(demos: Demonstrations, obs: ArraySpec, action: ArraySpec, length: int) -> list[Tensor]:
+def state_rows(demos: Demonstrations, codec: SegmentCodec) -> list[Tensor]:
     """Columns ``[max(T + 1, length), D]`` of each episode's states."""
-    rows = []
-    for trajectory in demos:
-        steps = len(trajectory)
-        states = obs.to_columns(torch.from_numpy(trajectory.observations))
-        acts = action.to_columns(torch.from_numpy(trajectory.actions))
-        rewards = torch.from_numpy(np.asarray(trajectory.rewards, np.float32))[:, None]
-        flags = torch.zeros(steps + 1, 2)
-        flags[-1] = torch.tensor([1.0, float(bool(trajectory.terminated))])
-        blank = torch.zeros(1, acts.shape[1] + 1)
-        episode = torch.cat([states, torch.cat([torch.cat([acts, rewards], 1), blank]), flags], 1)
-        missing = length - (steps + 1)
-        rows.append(torch.cat([episode, episode[-1:].expand(missing, -1)]) if missing > 0 else episode)
-    return rows
+    return [padded(episode_rows(trajectory, codec.obs, codec.action), codec.length) for trajectory in demos]
+
+
+def episode_rows(trajectory: Trajectory, obs: ArraySpec, action: ArraySpec) -> Tensor:
+    """Columns ``[T + 1, D]`` of an episode's states."""
+    states = obs.to_columns(torch.from_numpy(trajectory.observations))
+    acts = action.to_columns(torch.from_numpy(trajectory.actions))
+    rewards = torch.from_numpy(np.asarray(trajectory.rewards, np.float32))[:, None]
+    flags = torch.zeros(len(trajectory) + 1, 2)
+    flags[-1] = torch.tensor([1.0, float(bool(trajectory.terminated))])
+    blank = torch.zeros(1, acts.shape[1] + 1)
+    return torch.cat([states, torch.cat([torch.cat([acts, rewards], 1), blank]), flags], 1)

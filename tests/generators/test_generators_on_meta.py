@@ -17,6 +17,7 @@ from gail.generators.dataset import Dataset
 from gail.generators.diffusion import DiffusionConfig
 from gail.generators.gan import GANConfig
 from gail.generators.generator import Generator, Minibatch
+from gail.generators.innovations import innovation_data
 from gail.generators.kinds import KINDS, build
 from gail.generators.mixture import MixtureConfig
 from gail.generators.recurrent import RecurrentConfig
@@ -55,6 +56,10 @@ def returns() -> Dataset:
     return return_data(make_demos(), states=3, bins=8)
 
 
+def innovations() -> Dataset:
+    return innovation_data(make_demos(), states=3, bins=8)
+
+
 CASES = {
     "diffusion-rows": Case("diffusion", DiffusionConfig(width=8, blocks=1), rows),
     "diffusion-segments": Case("diffusion", DiffusionConfig(width=8, channels=4, prediction="noise"), segments),
@@ -64,6 +69,7 @@ CASES = {
     "mdrnn-continuous": Case("mdrnn", MixtureConfig(width=8), segments),
     "mdrnn-discrete": Case("mdrnn", MixtureConfig(width=8, cell="gru"), discrete_segments),
     "transformer": Case("transformer", TransformerConfig(width=8, layers=1, heads=2), returns),
+    "transformer-innovations": Case("transformer", TransformerConfig(width=8, layers=1, heads=2), innovations),
     "lstm": Case("recurrent", RecurrentConfig(width=8), returns),
     "gru": Case("recurrent", RecurrentConfig(width=8, cell="gru", layers=1), returns),
     "gan-rows": Case("gan", GANConfig(hidden=(8,), latent=3, feature_matching=1.0), rows),

@@ -14,7 +14,7 @@ from gail.core.errors import InputError
 from gail.demos.types import Demonstrations, Trajectory
 from gail.generators.generator import Minibatch
 from gail.generators.mixture import GaussianMixture, MixtureConfig, MixtureRNN
-from gail.generators.transitions import segment_data, transition_data
+from gail.generators.transitions import segment_data, state_rows, transition_data
 
 SMALL = MixtureConfig(width=16, components=2, warmup=5)
 
@@ -70,17 +70,16 @@ def test_the_density_of_a_step_looks_at_nothing_later() -> None:
     torch.manual_seed(0)
     data = segment_data(make_demos(), length=10)
     model = MixtureRNN(data.codec, 0, SMALL)
-    x, _ = data.encoded(torch.arange(3))
-    before = model.dynamics_log_prob(x)
-    changed = x.clone()
+    items = data.items[data.index[:3]]
+    changed = items.clone()
     changed[:, :, 6] += 1.0
-    after = model.dynamics_log_prob(changed)
+    before, after = (model.step_likelihood(windows).model for windows in (items, changed))
     assert before.shape == (3, 9)
     assert torch.equal(after[:, :5], before[:, :5]) and not torch.allclose(after[:, 5:7], before[:, 5:7])
 
 
 def process(episodes: int, seed: int) -> Demonstrations:
-    """s' = 0.8 s + a + 0.1 noise, a = +-1 by coin, reward s, until s' > 2; no model can beat the entropy."""
+    """s' = 0.8 s + a + 0.1 noise, a = +-1 by coin, reward s + 0.1 noise, until s' > 2; entropy bounds every model."""
     rng = np.random.default_rng(seed)
     trajectories = []
     for _ in range(episodes):
@@ -91,7 +90,8 @@ def process(episodes: int, seed: int) -> Demonstrations:
                 break
         obs = np.asarray(states)[:, None]
         over = bool(states[-1] > 2)
-        trajectories.append(Trajectory(obs, actions[: len(obs) - 1], obs[:-1, 0].copy(), over, not over))
+        rewards = obs[:-1, 0] + 0.1 * rng.normal(size=len(obs) - 1)
+        trajectories.append(Trajectory(obs, actions[: len(obs) - 1], rewards, over, not over))
     return Demonstrations(tuple(trajectories))
 
 
@@ -106,18 +106,17 @@ def test_the_likelihood_of_a_known_process_comes_near_its_entropy() -> None:
         rows = torch.randint(len(data), (64,), generator=generator)
         for turn in model.turns(lambda rows=rows: Minibatch(*data.encoded(rows)), generator):
             players[turn.player].step(turn.batch, turn.rows)
-    held = segment_data(process(50, 1), length=16)
-    x = data.codec.encode(held.items[held.index])
+    held = state_rows(process(50, 1), data.codec)
     with model.sampling():
-        playing = 1 - (x[:, -2, :-1] > 0).float()
-        likelihood = float((model.dynamics_log_prob(x) * playing).sum() / playing.sum())
+        found = model.step_likelihood(torch.stack(held).transpose(1, 2))
         drawn = data.codec.decode(model.sample(200, generator=generator))
-    scale = float(data.codec.scaling.std[0])
-    entropy = 0.5 * math.log(2 * math.pi * math.e * (0.1 / scale) ** 2)
-    # The reward is known exactly: it adds the density of a normal at the floor of its spread.
-    best = -entropy + 3.0 - 0.5 * math.log(2 * math.pi)
-    linear = -0.5 * math.log(2 * math.pi * math.e)  # a Gaussian that knows nothing of the past, per number
-    assert best - 0.8 < likelihood < best + 0.1 and likelihood > 2 * linear + 1.0
+    # State and reward, each with noise of a tenth, in units of their spread; the steps after the end count nothing.
+    obs_scale, reward_scale = float(data.codec.scaling.std[0]), float(data.codec.scaling.std[3])
+    best = -math.log(2 * math.pi * math.e) - math.log(0.1 / obs_scale) - math.log(0.1 / reward_scale)
+    likelihood, linear = (float(nats[found.played].mean()) for nats in (found.model, found.linear))
+    assert int(found.played.sum()) == sum(len(t) for t in process(50, 1))
+    assert linear == pytest.approx(best, abs=0.15)  # the process is linear: least squares finds it
+    assert best - 0.4 < likelihood < best + 0.1
 
     steps = np.concatenate([np.stack([t.observations[:-1, 0], t.actions, t.observations[1:, 0]], 1) for t in drawn])
     residual = steps[:, 2] - (0.8 * steps[:, 0] + 2 * steps[:, 1] - 1)

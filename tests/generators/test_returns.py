@@ -11,9 +11,10 @@ from toy_data import make_demos
 
 from gail.core.errors import InputError
 from gail.demos.types import Demonstrations, Trajectory
+from gail.generators.columns import Bins
 from gail.generators.fit import fit
 from gail.generators.load import codec_from_tree
-from gail.generators.returns import Bins, ReturnCodec, return_data, sample_episodes
+from gail.generators.returns import ReturnCodec, return_data, sample_episodes
 from gail.generators.sample import sample
 
 

@@ -100,7 +100,7 @@ def test_the_last_episodes_are_held_out() -> None:
     held = data.codec.decode(data.encoded(torch.arange(48))[0])
     assert max(t.observations[0, 0] for t in held) < 45
     segments = segment_data(demos, length=4, holdout=0.3).held_out
-    assert segments is not None and len(segments) == 2 * 3  # 13 states in windows side by side
+    assert segments is not None and len(segments) == 2 * 4  # 13 states in windows side by side, the last filled up
 
 
 @pytest.mark.parametrize("make", [transition_data, lambda demos: segment_data(demos, length=4)])
