@@ -15,13 +15,13 @@ from gail.report import build_report
 
 @dataclass(frozen=True)
 class Arguments:
-    """Build one page from runs: table, learning curves, diagnostics, provenance."""
+    """Build one page from runs and fitted generators: table, curves, diagnostics, samples, provenance."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run directories of any environments and algorithms."""
+    """Run directories of any environments, algorithms and kinds of generators."""
     out: Path = Path("report.html")
     """The page; must not exist yet."""
-    title: str = "Imitation report"
+    title: str | None = None
     """The page's heading."""
     videos: tuple[Path, ...] = ()
     """Videos to embed (.mp4)."""

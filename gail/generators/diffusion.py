@@ -153,10 +153,7 @@ class Diffusion(Generator):
         share = (offset + torch.arange(rows, device=self.device) / rows) % 1.0
         level = (share * self.config.timesteps).long().clamp(max=self.config.timesteps - 1)
         noise = torch.randn(batch.x.shape, generator=generator, device=self.device)
-        labels = batch.labels
-        if labels is not None:
-            hidden = torch.rand(rows, generator=generator, device=self.device) < self.config.unlabelled
-            labels = labels.masked_fill(hidden, self.classes)
+        labels = self.partly_hidden(batch.labels, self.config.unlabelled, generator)
         yield Turn("denoiser", DiffusedItems(batch.x, noise, level, labels), float(rows))
 
     def denoise(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:

@@ -114,6 +114,16 @@ class Generator(nn.Module, ABC):
             )
         return condition.to(self.device)
 
+    def partly_hidden(self, labels: Tensor | None, share: float, generator: torch.Generator) -> Tensor | None:
+        """``labels`` ``[B]`` with about ``share`` of them replaced by the number of classes, which stands for none.
+
+        A network that has seen both can be guided: Ho & Salimans 2022.
+        """
+        if labels is None:
+            return None
+        hidden = torch.rand(labels.shape, generator=generator, device=labels.device) < share
+        return labels.masked_fill(hidden, self.classes)
+
     @contextmanager
     def sampling(self, players: Mapping[str, Player] | None = None) -> Iterator[None]:
         """Inside, the model is as it samples best: no gradients, averaged weights, running statistics fixed."""

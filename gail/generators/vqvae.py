@@ -20,8 +20,20 @@ from gail.generators.dataset import Codec
 from gail.generators.generator import Draw, Generator, Minibatch, require_shape
 from gail.generators.networks import ChannelsLast, Decoder, Encoder, halvings
 from gail.generators.text import TokenCodec
-from gail.generators.token_model import TokenSampling, require_fit
+from gail.generators.token_model import TokenSampling, choose, require_fit
 from gail.generators.transformer import Transformer, TransformerNetwork
+
+
+@dataclass(frozen=True)
+class CodeSampling(TokenSampling):
+    """How codes are drawn."""
+
+    guidance: float = 1.0
+    """How far to go beyond the difference that the class makes: 1 is the model as it is, 0 ignores the class."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("sampling", self, at_least={"guidance": 0.0})
 
 
 @dataclass(frozen=True)
@@ -48,12 +60,15 @@ class VQVAEConfig:
     """Steps that train the autoencoder; the transformer learns from the first step to the last."""
     prior: TransformerNetwork = field(default_factory=lambda: TransformerNetwork(width=128, layers=3))
     """The transformer over the codes."""
-    sampling: TokenSampling = field(default_factory=TokenSampling)
+    unlabelled: float = 0.1
+    """Share of items whose class is hidden from the transformer, so that guidance has something to compare with."""
+    sampling: CodeSampling = field(default_factory=CodeSampling)
     """How codes are drawn."""
 
     def __post_init__(self) -> None:
         lowest = {"codes": 2, "code_size": 1, "per_item": 2, "depth": 0, "hidden": 1, "channels": 1}
         require("vqvae", self, at_least={**lowest, "commitment": 0, "learning_rate": 0, "autoencoder_steps": 1})
+        require("vqvae", self, at_least={"unlabelled": 0.0})
 
 
 _RENEWAL = 100
@@ -131,7 +146,8 @@ class VQVAE(Generator):
         self.autoencoder = nn.ModuleDict(
             {"encoder": encoder, "quantizer": Quantizer(config.codes, size), "decoder": decoder}
         )
-        self.prior = Transformer(TokenCodec(math.prod(self.grid), config.codes), classes, config.prior, precision)
+        codes = TokenCodec(math.prod(self.grid), config.codes)
+        self.prior = Transformer(codes, classes + 1 if classes else 0, config.prior, precision)
         self._autoencoder: Player | None = None
 
     @property
@@ -198,18 +214,34 @@ class VQVAE(Generator):
             yield Turn("autoencoder", batch, rows)
         with torch.no_grad():
             codes = self.codes(batch.x)
-        yield Turn(self.prior.kind, Minibatch(codes, batch.labels), rows)
+        labels = self.partly_hidden(batch.labels, self.config.unlabelled, generator)
+        yield Turn(self.prior.kind, Minibatch(codes, labels), rows)
 
     def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
         """Draw codes, then decode them; see :meth:`Generator.sample`."""
         require_fit(self.config.sampling, self.codec)
         labels = self.labels(n, condition, generator)
-        nothing = torch.empty((n, 0), dtype=torch.int64, device=self.device)
-        codes = self.prior.continue_tokens(
-            nothing, self.prior.length, labels, sampling=self.config.sampling, generator=generator
-        )
+        sampling = self.config.sampling
+        if labels is None or sampling.guidance == 1.0:
+            nothing = torch.empty((n, 0), dtype=torch.int64, device=self.device)
+            codes = self.prior.continue_tokens(
+                nothing, self.prior.length, labels, sampling=sampling, generator=generator
+            )
+        else:
+            codes = self._guided_codes(labels, sampling, generator)
         items = self.decode(self.quantizer.vectors(codes))
         return items.clamp(-1.0, 1.0) if len(self.codec.shape) == 3 else items
+
+    def _guided_codes(self, labels: Tensor, sampling: CodeSampling, generator: torch.Generator) -> Tensor:
+        """Codes ``[n, places]``: each item is drawn beside its twin without a class, which gets the same codes."""
+        state, logits = self.prior.start(2 * len(labels), torch.cat([labels, torch.full_like(labels, self.classes)]))
+        codes: list[Tensor] = []
+        while True:
+            asked, plain = logits.log_softmax(-1).chunk(2)
+            codes.append(choose(plain + sampling.guidance * (asked - plain), sampling, generator))
+            if len(codes) == self.prior.length:
+                return torch.stack(codes, dim=1)
+            logits = self.prior.feed(codes[-1].repeat(2)[:, None], state)
 
 
 def _image_networks(colours: int, channels: int, size: int, count: int) -> tuple[nn.Module, nn.Module]:

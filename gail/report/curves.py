@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gail.report.load import Run, SeedRun
+from gail.report.load import SeedRun, Training
 
 MAX_POINTS = 240
 """A figure a few hundred pixels wide shows no more."""
@@ -25,7 +25,7 @@ class Curve:
     """``[P]`` standard error over seeds, or None for a single seed."""
 
 
-def seed_curves(run: Run, metric: str) -> list[Curve]:
+def seed_curves(run: Training, metric: str) -> list[Curve]:
     """One curve for each seed that logged ``metric`` at least once."""
     curves = (_seed_curve(seed, metric) for seed in run.seeds)
     return [curve for curve in curves if curve is not None]

@@ -29,6 +29,15 @@ class Video:
     height: int
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a data URI."""
+
+    source: Markup
+    width: int
+    height: int
+
+
 def render(template: str, **values: Any) -> str:
     """A page from one of this folder's templates; every value is escaped but figures, through the filter ``svg``."""
     environment = jinja2.Environment(
@@ -62,6 +71,21 @@ def embed_video(label: str, path: Path) -> Video:
     poster = io.BytesIO()
     image.save(poster, "JPEG", quality=80, optimize=True)
     return Video(label, _data_uri("video/mp4", data), _data_uri("image/jpeg", poster.getvalue()), width, height)
+
+
+def embed_picture(path: Path) -> Picture:
+    """The picture of a PNG file, ready to be embedded.
+
+    Raises:
+        InputError: where it cannot be read or is none.
+    """
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            width, height = image.size
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a PNG picture, cannot be read ({error})") from None
+    return Picture(_data_uri("image/png", data), width, height)
 
 
 def _data_uri(kind: str, data: bytes) -> Markup:

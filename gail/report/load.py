@@ -2,6 +2,7 @@
 
 Glossary:
     run       what one call of ``imitate`` wrote: one directory, or one with a ``seed-S`` directory per seed.
+    fit       what one call of ``fit`` wrote: one directory.
     seed run  one training inside a run: its own ``config.toml``, ``metrics.jsonl`` and ``summary.json``.
 """
 
@@ -11,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +50,49 @@ class SeedRun:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One or several seed runs of one configuration."""
+class Training:
+    """What runs and fits have in common."""
 
     name: str
-    """The directory's name, or its path where several runs share that name."""
+    """The directory's name, or its path where several on the page share that name."""
     directory: Path
-    env_id: str
-    env_kwargs: dict[str, Any]
-    algo: str
     seeds: tuple[SeedRun, ...]
-    """At least one."""
+    """At least one; exactly one of a fit."""
     finished: bool
-    """Whether every seed is done and the run's own summary is there."""
+    """Whether every seed is done and the summary is there."""
 
     @property
     def summaries(self) -> list[dict[str, Any]]:
         """Those of the finished seeds."""
         return [seed.summary for seed in self.seeds if seed.summary is not None]
+
+
+@dataclass(frozen=True)
+class Run(Training):
+    """One or several seed runs of one configuration."""
+
+    env_id: str
+    env_kwargs: dict[str, Any]
+    algo: str
+
+    @property
+    def what(self) -> str:
+        """In a few words."""
+        return f"{self.algo} on {self.env_id}"
+
+
+@dataclass(frozen=True)
+class Fit(Training):
+    """A generator that was trained on data."""
+
+    kind: str
+    data: str
+    """Where it learned from."""
+
+    @property
+    def what(self) -> str:
+        """In a few words."""
+        return f"{self.kind} on {self.data}"
 
 
 def load_runs(paths: Sequence[str | Path]) -> tuple[Run, ...]:
@@ -75,18 +101,60 @@ def load_runs(paths: Sequence[str | Path]) -> tuple[Run, ...]:
     Raises:
         InputError: with no path, and as :func:`load_run`.
     """
+    return tuple(load_run(directory, name) for directory, name in _named(paths))
+
+
+def load_runs_and_fits(paths: Sequence[str | Path]) -> tuple[tuple[Run, ...], tuple[Fit, ...]]:
+    """Read directories of either sort; one that is named twice counts once.
+
+    Raises:
+        InputError: with no path, and as :func:`load_run` and :func:`load_fit`.
+    """
+    named = _named(paths)
+    fits = {directory: is_fit(directory) for directory, _ in named}
+    return (
+        tuple(load_run(directory, name) for directory, name in named if not fits[directory]),
+        tuple(load_fit(directory, name) for directory, name in named if fits[directory]),
+    )
+
+
+def _named(paths: Sequence[str | Path]) -> list[tuple[Path, str]]:
     directories = list(dict.fromkeys(Path(path).resolve() for path in paths))
     if not directories:
         raise InputError("no run directory given, expected one or more")
     names = [directory.name for directory in directories]
-    return tuple(
-        replace(load_run(directory), name=name if names.count(name) == 1 else str(directory))
-        for directory, name in zip(directories, names, strict=True)
+    return [(d, d.name if names.count(d.name) == 1 else str(d)) for d in directories]
+
+
+def is_fit(directory: Path) -> bool:
+    """Whether ``directory`` is what `gail fit` wrote."""
+    file = directory / "config.toml"
+    run = read_toml(file).get("run") if file.is_file() else None
+    return isinstance(run, dict) and run.get("verb") == "fit"
+
+
+def load_fit(directory: str | Path, name: str | None = None) -> Fit:
+    """Read what `gail fit` wrote, finished or not; ``name`` is what to call it.
+
+    Raises:
+        InputError: where it is no such directory, or a file in it is damaged.
+    """
+    directory = Path(directory).resolve()
+    if not is_fit(directory):
+        raise InputError(f"{directory}: expected the run directory of a generator (gail fit)")
+    seed = _load_seed(directory, (("run", "kind"), ("provenance", "data")))
+    return Fit(
+        name=name or directory.name,
+        directory=directory,
+        seeds=(seed,),
+        finished=seed.summary is not None,
+        kind=seed.config["run"]["kind"],
+        data=seed.config["provenance"]["data"],
     )
 
 
-def load_run(directory: str | Path) -> Run:
-    """Read one run directory, finished or not.
+def load_run(directory: str | Path, name: str | None = None) -> Run:
+    """Read one run directory, finished or not; ``name`` is what to call it.
 
     Raises:
         InputError: where nothing is there, it is not a run, or a file in it is damaged. A last line of
@@ -109,12 +177,14 @@ def load_run(directory: str | Path) -> Run:
         inside = sorted(path.parent.name for path in directory.glob("*/config.toml"))
         hint = f" (runs inside: {', '.join(inside)})" if inside else ""
         raise InputError(f"{directory}: not a run directory, it holds no config.toml{hint}")
-    seeds = tuple(_load_seed(folder) for folder in folders)
+    if is_fit(folders[0]):
+        raise InputError(f"{directory}: a generator (gail fit) wrote it, expected a run that trains a policy")
+    seeds = tuple(_load_seed(folder, (("run", "env_id"), ("config", "algo"))) for folder in folders)
     first = seeds[0].config
     # A killed run of several seeds has no aggregate yet, even where each seed that began is done.
     aggregated = (directory / "summary.json").is_file()
     return Run(
-        name=directory.name,
+        name=name or directory.name,
         directory=directory,
         env_id=first["run"]["env_id"],
         env_kwargs=first["run"].get("env_kwargs", {}),
@@ -124,10 +194,11 @@ def load_run(directory: str | Path) -> Run:
     )
 
 
-def _load_seed(directory: Path) -> SeedRun:
+def _load_seed(directory: Path, texts: Sequence[tuple[str, str]]) -> SeedRun:
+    """One training; its configuration must say ``texts``, as (table, field)."""
     file = directory / "config.toml"
     config = read_toml(file)
-    for table, field in (("run", "env_id"), ("config", "algo")):
+    for table, field in texts:
         section = config.get(table)
         value = section.get(field) if isinstance(section, dict) else None
         if not isinstance(value, str):

@@ -12,8 +12,9 @@ from gail.core.files import write_text_atomic
 from gail.core.metrics import meaning
 from gail.report.canvas import COLOR_COUNT, Figure
 from gail.report.figures import diagnostics, learning_curves
+from gail.report.fits import fit_section
 from gail.report.html import embed_video, render
-from gail.report.load import Run, load_runs
+from gail.report.load import Training, load_runs_and_fits
 from gail.report.table import COLUMNS, NOTES, EnvironmentTable, Row, comparison_table
 
 _GROUPS = (
@@ -36,16 +37,17 @@ def build_report(
     runs: Sequence[str | Path],
     out: str | Path,
     *,
-    title: str = "Imitation report",
+    title: str | None = None,
     videos: Mapping[str, str | Path] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write one HTML file that shows ``runs``: table, curves, diagnostics, configuration. It loads nothing.
 
     Args:
-        runs: run directories, in any mix of environments, methods and numbers of seeds; finished or not.
+        runs: run directories, in any mix of environments, methods and numbers of seeds, and of fitted generators;
+            finished or not.
         out: the file, written atomically.
-        title: the page's heading.
+        title: the page's heading; None names what is on it.
         videos: caption to mp4 file; each is embedded.
         overwrite: replace ``out`` where it exists.
 
@@ -61,20 +63,22 @@ def build_report(
         raise InputError(f"{out}: is a folder, expected the name of an HTML file")
     if out.exists() and not overwrite:
         raise InputError(f"{out}: exists already; choose another name, or overwrite it on purpose (--overwrite)")
-    loaded = load_runs(runs)
+    loaded, fits = load_runs_and_fits(runs)
     pictures = [embed_video(label, Path(path)) for label, path in (videos or {}).items()]
     table = comparison_table(loaded)
     page = render(
         "page.html",
-        title=title,
+        title=title or ("Imitation report" if loaded else "Generators"),
         columns=COLUMNS,
         notes=NOTES,
         sections=[_section(part) for part in table.environments],
         videos=pictures,
         runs=loaded,
+        fits=[fit_section(fit) for fit in fits],
+        trainings=[*loaded, *fits],
         configuration=_configuration,
         provenance=_provenance,
-        metrics=_metric_meanings(loaded),
+        metrics=_metric_meanings([*loaded, *fits]),
         color=_color,
         strip=_strip,
     )
@@ -103,13 +107,13 @@ def _strip(row: Row) -> dict[str, float] | None:
     return {"at": place(row.normalized), "low": place(low), "high": place(high)}
 
 
-def _configuration(run: Run) -> list[tuple[str, Any]]:
+def _configuration(run: Training) -> list[tuple[str, Any]]:
     """The run's settings by dotted name; the seed is listed with the seeds."""
     settings = _flat({"run": {k: v for k, v in run.seeds[0].config["run"].items() if k != "seed"}}, "")
     return settings + _flat(run.seeds[0].config["config"], "")
 
 
-def _provenance(run: Run) -> list[tuple[str, Any]]:
+def _provenance(run: Training) -> list[tuple[str, Any]]:
     """Where the run comes from: directory, seeds, progress, versions, hardware."""
     origin = run.seeds[0].config.get("provenance", {})
     origin = origin if isinstance(origin, dict) else {}
@@ -138,6 +142,6 @@ def _flat(table: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
     return rows
 
 
-def _metric_meanings(runs: Sequence[Run]) -> list[tuple[str, str]]:
+def _metric_meanings(runs: Sequence[Training]) -> list[tuple[str, str]]:
     names = dict.fromkeys(name for run in runs for seed in run.seeds for name in seed.metrics)
     return [(name, meaning(name) or "not in the table of metrics") for name in names]

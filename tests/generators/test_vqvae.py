@@ -10,10 +10,9 @@ from toy_data import make_demos, make_images
 
 from gail.core.errors import InputError
 from gail.generators.generator import Minibatch
-from gail.generators.token_model import TokenSampling
 from gail.generators.transformer import TransformerNetwork
 from gail.generators.transitions import segment_data
-from gail.generators.vqvae import VQVAE, Quantizer, VQVAEConfig
+from gail.generators.vqvae import VQVAE, CodeSampling, Quantizer, VQVAEConfig
 
 PRIOR = TransformerNetwork(width=16, layers=1, heads=2, warmup=5, learning_rate=1e-2)
 SMALL = VQVAEConfig(codes=8, code_size=3, channels=4, hidden=(16,), per_item=4, depth=1, prior=PRIOR)
@@ -120,7 +119,7 @@ def test_what_is_learned_is_drawn_by_class() -> None:
 def test_codes_are_drawn_with_the_sampling_settings() -> None:
     data = make_images()
     torch.manual_seed(0)
-    model = VQVAE(data.codec, 2, replace(SMALL, sampling=TokenSampling(temperature=0.0)))
+    model = VQVAE(data.codec, 2, replace(SMALL, sampling=CodeSampling(temperature=0.0)))
     labels = torch.zeros(2, dtype=torch.int64)
     drawn = [model.sample(2, labels, generator=torch.Generator().manual_seed(s)) for s in (0, 1)]
     assert torch.equal(drawn[0], drawn[1])
