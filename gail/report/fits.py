@@ -84,7 +84,7 @@ def _losses(fit: Fit) -> list[Figure]:
         with matplotlib.rc_context(PAGE.style()):
             figure, axes = new_axes(9.8, 2.4, left=0.72, right=0.2)
             marker = "o" if len(curves[0].steps) == 1 else ""
-            axes.plot(curves[0].steps, curves[0].values, marker, linestyle="-", color=PAGE.run(0), linewidth=1.6)
+            axes.plot(curves[0].steps, curves[0].values, marker=marker, color=PAGE.run(0), linewidth=1.6)
             if metric in held_out:
                 axes.axhline(held_out[metric], color=PAGE.ink, linewidth=1.0, linestyle=(0, (1, 2)))
             axes.set_xlabel("training steps")
