@@ -41,7 +41,7 @@ class Autoencoder(nn.Module):
 
 def build(variant: str, batch: int) -> tuple[list[nn.Module], Callable[[], None]]:
     """The models and one training step of both."""
-    model, prior = Autoencoder(), Model(CODES, 49, 128, 3, 4, classes=10)
+    model, prior = Autoencoder(), Model(CODES, 49, 128, 3, 4, classes=11)
     data, labels = torch.randn(4096, 1, 28, 28), torch.randint(10, (4096,))
     first = torch.optim.AdamW(model.parameters(), lr=1e-3)
     second = torch.optim.AdamW(prior.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
@@ -52,6 +52,7 @@ def build(variant: str, batch: int) -> tuple[list[nn.Module], Callable[[], None]
         with torch.no_grad():
             codes = model.eval().quantize(data[rows])[1]
         model.train()
-        minimize(second, prior(codes, labels[rows]), clip=1.0)
+        asked = labels[rows].masked_fill(torch.rand(batch) < 0.1, 10)
+        minimize(second, prior(codes, asked), clip=1.0)
 
     return [model, prior], step
