@@ -33,9 +33,10 @@ class Priorities:
         self._sums[touched] = self._values[touched].sum(axis=1)
 
     def draw(self, uniform: np.ndarray) -> np.ndarray:
-        """Rows ``[B]`` for uniform numbers ``[B]`` in [0, 1): row i where the cumulative share passes the number."""
+        """Rows ``[B]`` for uniform numbers ``[B]`` in [0, 1]: row i where the cumulative share passes the number."""
         edges = np.cumsum(self._sums)
-        targets = uniform * edges[-1]
+        # A number that was rounded up to 1 would lie behind the last block.
+        targets = np.minimum(uniform * edges[-1], np.nextafter(edges[-1], 0.0))
         block = np.searchsorted(edges, targets, side="right")
         inner = np.cumsum(self._values[block], axis=1)
         rest = targets - (edges[block] - self._sums[block])

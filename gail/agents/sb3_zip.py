@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 import re
 import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,8 +59,10 @@ def load_sb3_zip(path: Path, options: SB3Options | None = None) -> tuple[SB3Poli
         with zipfile.ZipFile(path) as archive:
             data = _read_json(path, _member(path, archive, "data"))
             weights = _read_weights(path, _member(path, archive, "policy.pth"))
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path}: cannot be read as a zip of Stable-Baselines3 ({error})") from error
+    except InputError:
+        raise
+    except Exception as error:  # zipfile and its decompressors raise whatever damaged bytes lead them to
+        raise InputError(f"{path}: cannot be read as a zip of Stable-Baselines3 ({_first_line(error)})") from error
     kwargs = data.get("policy_kwargs")
     kwargs = kwargs if isinstance(kwargs, dict) else {}
     named = kwargs.get("activation_fn")
@@ -126,12 +126,15 @@ def _read_json(path: Path, content: bytes) -> dict[str, Any]:
 def _read_weights(path: Path, content: bytes) -> Weights:
     try:
         weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, TypeError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise InputError(f"{path}: member 'policy.pth' holds no plain weights ({first})") from error
+    except Exception as error:  # as for the zip around them
+        raise InputError(f"{path}: member 'policy.pth' holds no plain weights ({_first_line(error)})") from error
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise InputError(f"{path}: member 'policy.pth' is {type(weights).__name__}, expected tensors by name")
     return weights
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _number(value: Any, otherwise: float) -> float:

@@ -218,9 +218,8 @@ class GymAsyncVecEnv(HostVecEnv):
                 broken[index] = error
         for index, reason in broken.items():
             self._restart(index, self._named(index, reason, stepping=True))
-        buffers, lost = self._buffers, np.zeros(self.num_envs, dtype=np.bool_)
-        for index in self._renewed | broken.keys():
-            lost[slice(*self.worker_rows[index])] = True
+        self._renewed |= broken.keys()
+        buffers, lost = self._buffers, self._lost_rows()
         self._renewed.clear()
         for (_, rows), (_, first) in zip(
             named_leaves("", buffers.next_obs), named_leaves("", buffers.reset_obs), strict=True
@@ -229,6 +228,12 @@ class GymAsyncVecEnv(HostVecEnv):
         buffers.reward[lost] = 0.0
         buffers.terminated[lost] = False
         buffers.truncated[lost] = True
+        return lost
+
+    def _lost_rows(self) -> np.ndarray:
+        lost = np.zeros(self.num_envs, dtype=np.bool_)
+        for index in self._renewed:
+            lost[slice(*self.worker_rows[index])] = True
         return lost
 
     def _chunk_states(self) -> list[dict[str, Any]]:

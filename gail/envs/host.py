@@ -77,6 +77,10 @@ class HostVecEnv(VecEnv):
         Returns the rows ``[N]`` (bool) that were lost and started anew, or None.
         """
 
+    def _lost_rows(self) -> np.ndarray:
+        """``[N]`` bool: rows that started anew since the last step; the next one tells that their episode is lost."""
+        return np.zeros(self.num_envs, dtype=np.bool_)
+
     @abstractmethod
     def _chunk_states(self) -> list[dict[str, Any]]:
         """The state of every chunk, in the order of the environments."""
@@ -160,8 +164,9 @@ class HostVecEnv(VecEnv):
         """The running episodes: how each started, and its actions.
 
         Leaves: ``seeds`` and ``episodes`` (what faults name), ``worker_restarts``, ``starts`` and ``rng`` (lists of N
-        seeds or texts), ``lengths`` ``[N]``, ``actions`` ``[sum of lengths, ...]``, ``obs`` ``[N, ...]``. An episode
-        too long to be recorded sets ``saves_state`` to False.
+        seeds or texts), ``lengths`` ``[N]``, ``actions`` ``[sum of lengths, ...]``, ``obs`` ``[N, ...]``, ``lost``
+        ``[N]`` (rows that a fresh worker started anew just now: what was summed of their episode belongs to another
+        one). An episode too long to be recorded sets ``saves_state`` to False.
         """
         if not self._is_reset:
             raise RuntimeError(f"{self.env_id}: call reset before state_dict")
@@ -175,6 +180,7 @@ class HostVecEnv(VecEnv):
             "seeds": list(self._seeds),
             "episodes": torch.from_numpy(self._episodes.copy()),
             "worker_restarts": self.worker_restarts,
+            "lost": torch.from_numpy(self._lost_rows()),
             "starts": [start for part in parts for start in part["starts"]],
             "rng": [text for part in parts for text in part["rng"]],
             **{name: map_leaves(torch.from_numpy, arrays) for name, arrays in joined.items()},
@@ -195,15 +201,17 @@ class HostVecEnv(VecEnv):
         exact, obs = self._load_chunks({**arrays, "starts": state["starts"], "rng": state["rng"]})
         self.saves_state = self.saves_state and all(exact)
         self._restored = np.array(exact, dtype=np.bool_)
+        if "lost" in state:  # which states of before have not
+            self._restored &= ~state["lost"].cpu().numpy()
         self._is_reset = True
         self._seeds = list(state["seeds"])
-        self._episodes[:] = state["episodes"].numpy() + ~np.asarray(exact)
+        self._episodes[:] = state["episodes"].numpy() + ~self._restored
         self._elapsed[:] = np.where(exact, arrays["lengths"], 0)
         self.worker_restarts = int(state["worker_restarts"])
         return self._obs(obs)
 
     def restored(self) -> np.ndarray:
-        """``[N]`` bool: whose replay led to the saved observation; see :meth:`VecEnv.restored`."""
+        """``[N]`` bool: whose replay led to the saved observation, within the episode that the caller knows."""
         return self._restored
 
 

@@ -29,6 +29,14 @@ def test_the_ends_of_the_unit_interval_hit_rows_with_priority() -> None:
         assert priorities.draw(np.array([0.0, np.nextafter(1.0, 0.0)])).tolist() == [row, row]
 
 
+def test_a_share_that_rounds_up_to_one_draws_the_last_row_with_priority() -> None:
+    share = (31 + np.nextafter(1.0, 0.0)) / 32  # the last of 32 equal shares, as a batch of 32 draws it
+    assert share == 1.0
+    priorities = Priorities(3000)
+    priorities.set(np.array([5, 700]), np.array([0.3, 0.1]))
+    assert priorities.draw(np.array([0.0, share])).tolist() == [5, 700]
+
+
 def test_changes_leave_no_trace_in_the_sums() -> None:
     priorities, generator = Priorities(2000), np.random.default_rng(1)
     for _ in range(200):

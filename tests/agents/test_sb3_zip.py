@@ -296,6 +296,65 @@ def test_other_files_named_zip_are_refused(tmp_path: Path) -> None:
         load_policy(tmp_path / "absent.zip")
 
 
+def damaged(content: bytes) -> dict[str, bytes]:
+    """Ways in which a zip of ``content`` breaks on its way: cut, bytes overwritten, another compression announced."""
+    files = {f"cut at {end}": content[:end] for end in np.linspace(0, len(content) - 1, 40, dtype=int).tolist()}
+    generator = np.random.default_rng(0)
+    # The directory of a zip stands at its end, the first member's header and the spaces at its start.
+    for trial in range(150):
+        flipped = np.frombuffer(content, np.uint8).copy()
+        ends = np.concatenate([np.arange(600), np.arange(len(content) - 600, len(content))])
+        where = generator.choice(ends if trial % 2 else len(content), size=generator.integers(1, 8))
+        flipped[where] = generator.integers(256, size=len(where))
+        files[f"flip {trial}"] = flipped.tobytes()
+    directory = content.index(b"PK\x01\x02")
+    for method in (1, 8, 9, 12, 14, 95):
+        changed = bytearray(content)
+        at = directory
+        while (at := changed.find(b"PK\x01\x02", at)) >= 0:
+            changed[at + 10] = method
+            at += 4
+        files[f"compression {method}"] = bytes(changed)
+    name = bytearray(content)
+    name[directory + 9] |= 8  # names are said to be UTF-8
+    name[directory + 46] = 0xFF
+    return {**files, "name": bytes(name)}
+
+
+def test_a_damaged_zip_is_read_as_it_is_or_refused_with_one_line(plain: Path, tmp_path: Path) -> None:
+    content, broken = plain.read_bytes(), tmp_path / "broken.zip"
+    refused = 0
+    for what, damage in damaged(content).items():
+        broken.write_bytes(damage)
+        try:
+            load_policy(broken)
+        except InputError as error:
+            refused += 1
+            assert "broken.zip" in str(error) and "\n" not in str(error), what
+    assert refused > 100
+
+
+def test_damaged_weights_under_a_sound_checksum_are_read_or_refused_with_one_line(plain: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(plain) as archive:
+        original = archive.read("policy.pth")
+    generator, refused = np.random.default_rng(1), 0
+    for trial in range(60):
+        flipped = np.frombuffer(original, np.uint8).copy()
+        where = generator.integers(1500, size=generator.integers(1, 4))  # their names and shapes, as a pickle
+        flipped[where] = generator.integers(256, size=len(where))
+
+        def plant(members: dict[str, bytes], content: bytes = flipped.tobytes()) -> None:
+            members["policy.pth"] = content
+
+        broken = rewritten(plain, tmp_path / f"{trial}.zip", plant)
+        try:
+            load_policy(broken)
+        except InputError as error:
+            refused += 1
+            assert f"{trial}.zip" in str(error) and "\n" not in str(error)
+    assert refused > 10
+
+
 def test_command_line_says_what_was_assumed_and_asks_for_the_environment(
     plain: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

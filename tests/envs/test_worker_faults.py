@@ -7,6 +7,8 @@ import counting_envs  # noqa: F401  (registers the test environments)
 import pytest
 import torch
 
+from gail.agents.policy import PolicyOutput
+from gail.agents.rollout import Collector
 from gail.core.errors import EnvironmentFault, InputError
 from gail.envs import make_vec
 from gail.envs.gym_async import check_restarts
@@ -25,6 +27,12 @@ def counting(num_envs=4, *, restart=False, timeout=60.0, **kwargs):
     options = WorkerOptions(worker_timeout=timeout, restart_workers=restart)
     kwargs = {"length": 1000, **kwargs}
     return make_vec("Counting-v0", num_envs, backend="async", num_workers=2, workers=options, **kwargs)
+
+
+class AlwaysOne:
+    def act(self, obs, *, generator):
+        ones = torch.ones(len(obs), dtype=torch.int64)
+        return PolicyOutput(ones, ones[:, None])
 
 
 def ones(env):
@@ -94,7 +102,24 @@ def test_worker_killed_between_steps_is_replaced_at_the_next_step_or_state():
         if state is not None:
             assert env.load_state_dict(state)[:, 1].tolist() == [1, 1, 0, 0]
             assert env.worker_restarts == 1
+            assert env.restored().tolist() == [True, True, False, False]
         env.close()
+
+
+def test_a_return_does_not_go_on_in_another_episode_where_a_worker_broke_while_its_state_was_saved():
+    env = counting(restart=True)
+    collector = Collector(env, horizon=4, seed=0, generator=torch.Generator().manual_seed(0))
+    collector.collect(AlwaysOne())
+    os.kill(env._workers[1].process.pid, signal.SIGKILL)
+    with pytest.warns(RuntimeWarning):
+        state = collector.state_dict()
+    # In the run that goes on, the next step tells; in one that is resumed from here, nothing else would.
+    collector.load_state_dict(state)
+    assert collector.stats.running_return.tolist() == [10.0, 10.0, 0.0, 0.0]
+    assert not collector.exact_resume
+    collector.collect(AlwaysOne())
+    assert collector.stats.running_return.tolist() == [36.0, 36.0, 10.0, 10.0]
+    env.close()
 
 
 def test_lost_environments_start_other_episodes_than_those_that_led_to_the_fault():
