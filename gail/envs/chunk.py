@@ -10,7 +10,6 @@ since. Loading resets from that state, replays the actions, and compares what is
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from gail.core.errors import InputError
 from gail.core.leaves import Leaves, gather_leaves, map_leaves, named_leaves
 from gail.envs.atari import is_atari
 from gail.envs.atari_single import make_single, silence
+from gail.envs.finite import bad_value
 from gail.envs.leaves import element_layout, leaf_spaces, leaf_values
 from gail.envs.rendering import prepare_headless, render_frame
 
@@ -64,6 +64,11 @@ def make_env(spec: EnvSpec, env_kwargs: Mapping[str, Any]) -> gym.Env:
         kwargs["max_episode_steps"] = -1  # Gymnasium reads None as "the registered limit"
     if str(spec.entry_point).startswith("ale_py"):
         silence()
+    if str(spec.entry_point).startswith("gymnasium.envs.mujoco"):
+        from gail.envs.mujoco_warnings import without_known_deprecations
+
+        with without_known_deprecations():
+            return gym.make(spec, disable_env_checker=True, **kwargs)
     return gym.make(spec, disable_env_checker=True, **kwargs)
 
 
@@ -231,12 +236,8 @@ class EnvChunk:
 
     def _check_finite(self, rows: Array, what: str, first: int = 0) -> None:
         """Raise a RowFault where ``rows`` ``[n, ...]`` hold NaN or infinity; ``first`` is the number of row 0."""
-        # One sum tells, except that finite numbers may overflow it: the exact test comes second.
-        if rows.dtype.kind != "f" or math.isfinite(rows.sum()) or np.isfinite(rows).all():
-            return
-        bad = np.argwhere(~np.isfinite(rows))[0]
-        place = f" at {bad[1:].tolist()}" if len(bad) > 1 else ""
-        raise RowFault(first + int(bad[0]), f"returned {rows[tuple(bad)]} in {what}{place}")
+        if (bad := bad_value(rows, what)) is not None:
+            raise RowFault(first + bad[0], bad[1])
 
     def step(self) -> None:
         """Play ``buffers.actions`` in every environment; those that ended start their next episode.

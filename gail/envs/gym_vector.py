@@ -20,8 +20,9 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
-from gail.core.errors import InputError
-from gail.envs.chunk import Array
+from gail.core.errors import EnvironmentFault, InputError
+from gail.envs.chunk import Array, RowFault
+from gail.envs.finite import bad_value
 from gail.envs.leaves import element_layout
 from gail.envs.resolve import spec_id
 from gail.envs.vec import State, Step, VecEnv
@@ -72,49 +73,117 @@ class WrappedVectorEnv(VecEnv):
             raise InputError(
                 f"{self.env_id}: metadata['autoreset_mode'] is {found!r}, expected one of {expected}"
             ) from None
-        _, self._obs_dtype = element_layout(self.observation_space)
+        shape, self._obs_dtype = element_layout(self.observation_space)
+        self._obs_shape = (self.num_envs, *shape)
         _, self._action_dtype = element_layout(self.action_space)
         self._ended: Array | None = None
+        # What a fault names.
+        self._seed: int | None = None
+        self._episodes = np.zeros(self.num_envs, dtype=np.int64)
+        self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
+        self._steps = 0
 
     def _to_device(self, array: Any) -> Tensor:
         # Always a copy: a vector environment may hand out the buffer that its next step writes.
         return torch.from_numpy(np.array(array)).to(self.device)
 
     def _obs(self, array: Any) -> Array:
-        return np.array(array, dtype=self._obs_dtype)
+        """``array`` as ``[N, ...]`` of the space's dtype, in new memory.
+
+        Raises:
+            RowFault: where that would hide a wrong shape or dtype.
+        """
+        found = np.asarray(array)
+        if found.shape != self._obs_shape or not np.can_cast(found.dtype, self._obs_dtype, "same_kind"):
+            expected = f"{self._obs_dtype} {list(self._obs_shape)}"
+            raise RowFault(None, f"returned observations of {found.dtype} {list(found.shape)}, expected {expected}")
+        return found.astype(self._obs_dtype)
+
+    def _fault(self, fault: RowFault, actions: Array | None) -> EnvironmentFault:
+        """What happened, in words; to all environments where it is not known which one it was."""
+        rows = range(self.num_envs) if fault.index is None else [fault.index]
+        when = ""
+        if actions is not None and len(rows) == 1:
+            row = rows[0]
+            when = f"in step {self._elapsed[row] + 1} of episode {self._episodes[row]} since that seed"
+        elif actions is not None:
+            when = f"in step {self._steps + 1} since the last reset"
+        return EnvironmentFault(
+            self.env_id,
+            fault.problem,
+            {row: None if self._seed is None else self._seed + row for row in rows},
+            when=when,
+            action=actions if actions is None or fault.index is None else actions[fault.index],
+        )
 
     def reset(self, seed: int | None = None) -> Tensor:
-        """Start new episodes everywhere; the wrapped object spreads ``seed`` its own way."""
+        """Start new episodes everywhere; the wrapped object spreads ``seed`` its own way.
+
+        Raises:
+            EnvironmentFault: where it returns what it must not.
+        """
         obs, _ = self.env.reset(seed=seed)
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
-        return self._to_device(self._obs(obs))
+        self._seed = self._seed if seed is None else int(seed)
+        self._episodes[:] = 0 if seed is not None else self._episodes + 1
+        self._elapsed[:] = 0
+        self._steps = 0
+        try:
+            first = self._obs(obs)
+            self._check_finite(first, "an observation from reset")
+        except RowFault as fault:
+            raise self._fault(fault, None) from None
+        return self._to_device(first)
 
     def step(self, actions: Tensor) -> Step:
         """Play one step; see :meth:`VecEnv.step`.
 
         Raises:
             InputError: where ``actions`` is not ``[N, ...]``.
+            EnvironmentFault: where the wrapped object raises, or returns NaN, infinity, or another shape or dtype.
         """
         if self._ended is None:
             raise RuntimeError(f"{self.env_id}: call reset before the first step")
         self._check_actions(actions)
         played = actions.detach().cpu().numpy().astype(self._action_dtype)
-        result, reward, terminated, truncated, info = self.env.step(played)
+        try:
+            return self._play(played, self._ended)
+        except RowFault as fault:
+            raise self._fault(fault, played) from fault.__cause__
+
+    def _play(self, actions: Array, ended_before: Array) -> Step:
+        try:
+            result, reward, terminated, truncated, info = self.env.step(actions)
+        except Exception as error:
+            raise RowFault.of(None, error) from error
         obs = next_obs = self._obs(result)
         reward = np.array(reward, dtype=np.float32)
         terminated, truncated = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
         valid = np.ones(self.num_envs, dtype=np.bool_)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            valid = ~self._ended
-            reward, terminated, truncated = reward * valid, terminated & valid, truncated & valid
+            valid = ~ended_before
+            reward, terminated, truncated = (
+                np.where(valid, reward, np.float32(0)),
+                terminated & valid,
+                truncated & valid,
+            )
         ended = terminated | truncated
-        self._ended = ended
         if ended.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
             next_obs = self._with_final_obs(obs, ended, info)
         elif ended.any() and self.autoreset_mode is AutoresetMode.DISABLED:
             first, _ = self.env.reset(options={"reset_mask": ended.copy()})
             obs = next_obs.copy()
             obs[ended] = self._obs(first)[ended]
+        self._check_finite(next_obs, "an observation")
+        self._check_finite(reward, "the reward")
+        if obs is not next_obs:
+            self._check_finite(obs, "an observation from reset")
+        self._ended = ended
+        self._steps += 1
+        self._elapsed += valid
+        if ended.any():
+            self._elapsed[ended] = 0
+            self._episodes[ended] += 1
         obs_tensor = self._to_device(obs)
         return Step(
             obs_tensor,
@@ -124,6 +193,11 @@ class WrappedVectorEnv(VecEnv):
             self._to_device(truncated),
             self._to_device(valid),
         )
+
+    @staticmethod
+    def _check_finite(rows: Array, what: str) -> None:
+        if (bad := bad_value(rows, what)) is not None:
+            raise RowFault(*bad)
 
     def _with_final_obs(self, obs: Array, ended: Array, info: dict[str, Any]) -> Array:
         """``obs`` with the true successors in the rows that ended.

@@ -9,6 +9,7 @@ anything is played, the array operations are compared with that instance (:mod:`
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -19,12 +20,14 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.utils.seeding import np_random
 from torch import Tensor
 
-from gail.core.errors import InputError
+from gail.core.errors import EnvironmentFault, InputError
 from gail.envs.chunk import rng_from_text, rng_to_text
+from gail.envs.finite import bad_value
 from gail.envs.mujoco_batch import SimulationBatch
 from gail.envs.mujoco_tasks import TASKS, Array
 from gail.envs.mujoco_team import available_processors
 from gail.envs.mujoco_truth import make_task
+from gail.envs.mujoco_warnings import without_known_deprecations
 from gail.envs.rendering import prepare_headless, render_frame
 from gail.envs.vec import State, Step, VecEnv
 
@@ -89,7 +92,8 @@ class MujocoVecEnv(VecEnv):
         assert spec.entry_point is not None
         creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
         make = functools.partial(creator, **{**spec.kwargs, **env_kwargs, "render_mode": render_mode})
-        self.template, self._task = make_task(spec.id, make, TASKS[spec.id])
+        with without_known_deprecations():
+            self.template, self._task = make_task(spec.id, make, TASKS[spec.id])
         self.env_id = spec.id
         self.env_kwargs = dict(env_kwargs)
         if max_episode_steps == "spec":
@@ -109,6 +113,9 @@ class MujocoVecEnv(VecEnv):
         self._generators: list[np.random.Generator] = []
         self._clock = 0
         self._start = np.zeros(num_envs, np.int64)
+        # What a fault names: the seed each row was reset with, and its episode since then.
+        self._seeds: list[int | None] = [None] * num_envs
+        self._episodes = np.zeros(num_envs, np.int64)
         self._tracked: Array | None = None
         self._valid = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self._never = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
@@ -120,18 +127,23 @@ class MujocoVecEnv(VecEnv):
     def reset(self, seed: int | None = None) -> Tensor:
         """Start new episodes everywhere; see :meth:`VecEnv.reset`."""
         if seed is not None:
+            self._seeds = [int(seed) + index for index in range(self.num_envs)]
             self._generators = [np_random(int(seed) + index)[0] for index in range(self.num_envs)]
         elif not self._generators:
             self._generators = [np_random()[0] for _ in range(self.num_envs)]
         self._batch.start(range(self.num_envs), self._generators)
         self._start[:] = self._clock
+        self._episodes[:] = 0 if seed is not None else self._episodes + 1
         return self._look()
 
     def step(self, actions: Tensor) -> Step:
         """Play one step; see :meth:`VecEnv.step`. ``info`` holds what Gymnasium's does, in its precision.
 
+        A simulation that diverges is reset by MuJoCo within the step, as under Gymnasium; a RuntimeWarning says so.
+
         Raises:
             InputError: where ``actions`` is not ``[N, A]``.
+            EnvironmentFault: where an observation or a reward is NaN or infinite.
         """
         if not self._generators:
             raise RuntimeError(f"{self.env_id}: call reset before the first step")
@@ -144,6 +156,14 @@ class MujocoVecEnv(VecEnv):
         reward, terminated, info = task.judge(self._tracked, after, batch.fields, played)
         obs = next_obs = task.observe(batch.fields)
         self._clock += 1
+        if batch.warned:
+            for row, text in batch.take_warnings().items():
+                warned = self._fault(row, f"MuJoCo warns: {text}", played)
+                warned.consequence = "where a simulation diverged, MuJoCo put it back into the model's initial state"
+                warnings.warn(str(warned), RuntimeWarning, stacklevel=2)
+        bad = bad_value(next_obs, "an observation") or bad_value(reward, "the reward")
+        if bad is not None:
+            raise self._fault(*bad, played)
         truncated = None
         if self.max_episode_steps is not None:
             truncated = self._start <= self._clock - self.max_episode_steps
@@ -151,6 +171,7 @@ class MujocoVecEnv(VecEnv):
         if ended is not None and np.logical_or.reduce(ended):
             batch.start(np.flatnonzero(ended).tolist(), self._generators)
             self._start[ended] = self._clock
+            self._episodes[ended] += 1
             after, obs = task.track(batch.fields), task.observe(batch.fields)
         self._tracked = after
         next_tensor = self._to_device(next_obs)
@@ -163,6 +184,10 @@ class MujocoVecEnv(VecEnv):
             self._valid,
             _Info(info, self._to_device),
         )
+
+    def _fault(self, row: int, problem: str, actions: Array) -> EnvironmentFault:
+        when = f"in step {self._clock - self._start[row]} of episode {self._episodes[row]} since that seed"
+        return EnvironmentFault(self.env_id, problem, {row: self._seeds[row]}, when=when, action=actions[row])
 
     def set_physics_state(self, qpos: Tensor, qvel: Tensor) -> Tensor:
         """Put the simulations into given positions and velocities, inside their running episodes.
@@ -225,7 +250,7 @@ class MujocoVecEnv(VecEnv):
 
         Leaves: ``physics`` ``[N, S]`` (MuJoCo's integration state: positions, velocities, warm start, controls,
         ...), ``fields`` ``[N, F]`` (what observations and the next reward read, derived values included),
-        ``elapsed`` ``[N]`` int64, ``rng`` (N texts).
+        ``elapsed`` ``[N]`` int64, ``rng`` (N texts), ``seeds`` and ``episodes`` (what faults name).
         """
         if not self._generators:
             raise RuntimeError(f"{self.env_id}: call reset before state_dict")
@@ -235,6 +260,8 @@ class MujocoVecEnv(VecEnv):
             "fields": torch.from_numpy(fields.copy()),
             "elapsed": torch.from_numpy(self._clock - self._start),
             "rng": [rng_to_text(generator.bit_generator.state) for generator in self._generators],
+            "seeds": list(self._seeds),
+            "episodes": torch.from_numpy(self._episodes.copy()),
         }
 
     def load_state_dict(self, state: State) -> Tensor:
@@ -251,6 +278,9 @@ class MujocoVecEnv(VecEnv):
         self._clock = 0
         self._start = -state["elapsed"].cpu().numpy()
         self._generators = [rng_from_text(text) for text in state["rng"]]
+        if "seeds" in state:  # which states of before have not
+            self._seeds = list(state["seeds"])
+            self._episodes = state["episodes"].cpu().numpy().copy()
         return self._look()
 
     def render(self) -> list[np.ndarray]:

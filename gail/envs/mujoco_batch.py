@@ -13,6 +13,7 @@ import numpy as np
 
 from gail.envs.mujoco_tasks import Array, Fields, MujocoTask
 from gail.envs.mujoco_team import StepTeam
+from gail.envs.mujoco_warnings import take_warnings
 
 _INTEGRATION = mujoco.mjtState.mjSTATE_INTEGRATION
 
@@ -23,6 +24,7 @@ class SimulationBatch:
     Attributes:
         fields: the current values ``[N, size]`` by name; every method makes new ones.
         shapes: the shapes of what :meth:`save` returns, by name.
+        warned: what MuJoCo warned of since it was last taken (:meth:`take_warnings`).
     """
 
     def __init__(self, env: Any, task: MujocoTask, count: int, threads: int) -> None:
@@ -40,6 +42,7 @@ class SimulationBatch:
             self.model, self.datas, env.frame_skip, contact_forces=task.reads_contact_forces, threads=threads
         )
         self._resets = _ResetDraws(env)
+        self.warned: list[str] = []
         self._controls = [data.ctrl for data in self.datas]
         # MjData's memory never moves, so the views are made once.
         views = [task.views(data) for data in self.datas]
@@ -82,8 +85,18 @@ class SimulationBatch:
     def advance(self, actions: Array) -> None:
         """Advance every simulation by one step of the environment under ``actions`` ``[N, A]``."""
         deque(map(operator.setitem, self._controls, repeat(...), actions.astype(np.float64)), maxlen=0)
-        self._team.step()
+        outer = mujoco.get_mju_user_warning()
+        mujoco.set_mju_user_warning(self.warned.append)
+        try:
+            self._team.step()
+        finally:
+            mujoco.set_mju_user_warning(outer)
         self._read_all()
+
+    def take_warnings(self) -> dict[int, str]:
+        """What MuJoCo warned of, by simulation; a diverged one was reset by it."""
+        self.warned.clear()
+        return take_warnings(self.datas)
 
     def set_positions(self, qpos: Array, qvel: Array) -> None:
         """Put the simulations into positions ``[N, nq]`` and velocities ``[N, nv]``; all else is as after a reset."""

@@ -22,8 +22,10 @@ import torch
 from gymnasium.envs.registration import load_env_creator
 from torch import Tensor
 
-from gail.core.errors import InputError
+from gail.core.errors import EnvironmentFault, InputError
 from gail.core.random import counter_uniform, stream_keys
+from gail.envs.deferred_faults import DeferredFaults
+from gail.envs.finite import bad_value
 from gail.envs.rendering import prepare_headless
 from gail.envs.vec import State, Step, VecEnv
 
@@ -102,9 +104,11 @@ class NativeVecEnv(VecEnv):
         self.dtype = dtype
         self.observation_space = self.template.observation_space
         self.action_space = self.template.action_space
-        # Reading one flag back costs less than drawing unused resets, but only where it needs no
-        # synchronization with a device.
-        self._may_skip_reset = self.device.type == "cpu"
+        # Reading one flag back costs less than drawing unused resets, and tells a fault at once, but only where it
+        # needs no synchronization with a device.
+        self._on_host = self.device.type == "cpu"
+        self._later: DeferredFaults | None = None
+        self._first_seed: int | None = None
         self._valid = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self._never = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         self._keys: Tensor | None = None
@@ -141,6 +145,7 @@ class NativeVecEnv(VecEnv):
             self._episode = self._episode + 1
         else:
             first = secrets.randbits(31) if seed is None else seed
+            self._first_seed = first
             seeds = torch.arange(first, first + self.num_envs, dtype=torch.int64, device=self.device)
             self._keys = stream_keys(seeds)
             self._episode = torch.zeros_like(self._episode)
@@ -156,25 +161,54 @@ class NativeVecEnv(VecEnv):
 
         Raises:
             InputError: where the shape of ``actions`` is another one.
+            EnvironmentFault: where an observation or a reward is NaN or infinite. On other devices than the processor
+                it is told up to 256 steps late, so that no step waits for the device.
         """
         if self._keys is None:
             raise RuntimeError(f"{self.env_id}: call reset before the first step")
         self._check_actions(actions)
         self._clock += 1
-        state, reward, terminated = self._advance(self._state, actions.detach())
+        played = actions.detach()
+        state, reward, terminated = self._advance(self._state, played)
         if self.max_episode_steps is None:
             truncated, ended = self._never, terminated
         else:
             truncated = self._start <= self._clock - self.max_episode_steps
             ended = terminated | truncated
         obs = next_obs = self._observe(state)
-        if not (self._may_skip_reset and not ended.any()):
+        self._check_finite(next_obs, reward, played)
+        if not (self._on_host and not ended.any()):
             self._episode = self._episode + ended
             self._start = torch.where(ended, self._clock, self._start)
             state = torch.where(ended[:, None], self._fresh_state(), state)
             obs = self._observe(state)
         self._state = state
         return Step(obs, next_obs, reward, terminated, truncated, self._valid)
+
+    def _check_finite(self, obs: Tensor, reward: Tensor, actions: Tensor) -> None:
+        if self._on_host:
+            bad = bad_value(obs.numpy(), "an observation") or bad_value(reward.numpy(), "the reward")
+            if bad is not None:
+                row = bad[0]
+                step, episode = self._clock - int(self._start[row]), int(self._episode[row])
+                raise self._fault(row, bad[1], step, episode, actions[row])
+            return
+        if self._later is None:
+            self._later = DeferredFaults(actions)
+        self._later.note(obs, reward, self._clock - self._start, self._episode, actions)
+        if self._later.due:
+            self._raise_deferred()
+
+    def _raise_deferred(self) -> None:
+        found = None if self._later is None else self._later.first()
+        if found is not None:
+            row, step, episode, action = found
+            raise self._fault(row, "returned NaN or infinity in an observation or the reward", step, episode, action)
+
+    def _fault(self, row: int, problem: str, step: int, episode: int, action: Tensor) -> EnvironmentFault:
+        seed = None if self._first_seed is None else self._first_seed + row
+        when = f"in step {step} of episode {episode} since that seed"
+        return EnvironmentFault(self.env_id, problem, {row: seed}, when=when, action=action.numpy())
 
     def set_state(self, state: Tensor) -> Tensor:
         """Put the environments into physical states, inside their running episodes.
@@ -218,10 +252,16 @@ class NativeVecEnv(VecEnv):
         return frames
 
     def state_dict(self) -> State:
-        """Physical states, stream keys, episode numbers and elapsed steps."""
+        """Physical states, the first environment's seed, stream keys, episode numbers and elapsed steps.
+
+        Raises:
+            EnvironmentFault: where a fault was found on the device since the last look.
+        """
         if self._keys is None:
             raise RuntimeError(f"{self.env_id}: call reset before state_dict")
+        self._raise_deferred()
         return {
+            "seed": self._first_seed,
             "state": self._state.clone(),
             "keys": self._keys.clone(),
             "episode": self._episode.clone(),
@@ -241,6 +281,7 @@ class NativeVecEnv(VecEnv):
                 f"expected {self.dtype} {list(self._state.shape)}"
             )
         self._state = saved.to(self.device, copy=True)
+        self._first_seed = state.get("seed")
         self._keys = state["keys"].to(self.device, copy=True)
         self._episode = state["episode"].to(self.device, copy=True)
         self._clock = 0
