@@ -23,6 +23,7 @@ _HOMES = {
     "Trajectory": "gail.demos",
     "Transitions": "gail.demos",
     "VecEnv": "gail.envs",
+    "World": "gail.generators",
     "WorkerOptions": "gail.envs",
     "build_report": "gail.report",
     "check_demos": "gail.demos",

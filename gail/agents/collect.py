@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gail.agents.evaluate import MAX_EPISODE_STEPS, check_spaces, no_end
-from gail.agents.policy import Policy
+from gail.agents.policy import Policy, state_after
 from gail.core.leaves import Leaves, join_leaves, map_leaves
 from gail.core.progress import ProgressBar
 from gail.core.random import make_generator
@@ -87,7 +87,7 @@ def _play(
             seen = map_leaves(_host, obs)
             output = policy.act(obs, state, deterministic=deterministic, generator=generator)
             step = env.step(output.action)
-            obs, state, steps = step.obs, output.state, steps + 1
+            obs, state, steps = step.obs, state_after(policy, output, step), steps + 1
             columns = (output.action, step.next_obs, step.reward, step.terminated, step.truncated)
             rows = [map_leaves(_host, column) for column in columns]
             valid = step.valid.cpu().numpy()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
-from gail.agents.policy import Policy, RandomPolicy
+from gail.agents.policy import Policy, RandomPolicy, state_after
 from gail.core.errors import InputError
 from gail.core.random import make_generator
 from gail.core.statistics import Interval, mean_interval
@@ -108,7 +108,7 @@ def evaluate_policy(
             raise no_end(env)
         output = policy.act(obs, state, deterministic=deterministic, generator=generator)
         step = env.step(output.action)
-        obs, state = step.obs, output.state
+        obs, state = step.obs, state_after(policy, output, step)
         valid = step.valid.cpu().numpy()
         running += np.where(valid, step.reward.cpu().numpy(), 0.0)
         length += valid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, overload, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -34,7 +34,7 @@ from gail.envs.spaces import (
     space_from_json,
     space_to_json,
 )
-from gail.envs.vec import VecEnv
+from gail.envs.vec import Step, VecEnv
 
 if TYPE_CHECKING:
     from gail.agents.sb3_zip import SB3Options
@@ -77,6 +77,22 @@ class Policy(Protocol):
         generator: torch.Generator | None = None,
     ) -> PolicyOutput:
         """Choose actions for observations ``[N, ...]``."""
+
+
+@runtime_checkable
+class SeesRewards(Protocol):
+    """What a policy has beside :class:`Policy` whose next action depends on the rewards so far."""
+
+    def see_rewards(self, state: RecurrentState, reward: Tensor) -> RecurrentState:
+        """The state, after the rewards ``[N]`` of the actions that :meth:`Policy.act` returned it with.
+
+        Called after every step, before rows whose episode ended are reset.
+        """
+
+
+def state_after(policy: Policy, output: PolicyOutput, step: Step) -> RecurrentState:
+    """What to pass to the next :meth:`Policy.act`, once ``step`` has shown what came of ``output``."""
+    return policy.see_rewards(output.state, step.reward) if isinstance(policy, SeesRewards) else output.state
 
 
 class NetworkPolicy(nn.Module):

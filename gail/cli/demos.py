@@ -1,4 +1,4 @@
-"""``gail demos collect, info, check, convert, replay``: demonstrations in and out of files."""
+"""``gail demos collect, info, check, convert, join, replay``: demonstrations in and out of files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gail.agents.find_policy import find_policy
 from gail.agents.sb3_zip import SB3Options
 from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json, print_protocol, subcommand
 from gail.core.errors import InputError
-from gail.demos import Columns, Demonstrations, describe, inspect_demos, load_demos, save_demos
+from gail.demos import Columns, Demonstrations, describe, inspect_demos, join_demos, load_demos, save_demos
 from gail.demos.replay import replay, replay_native
 from gail.envs import env_text
 
@@ -72,6 +72,19 @@ class ConvertArguments:
 
 
 @dataclass(frozen=True)
+class JoinArguments:
+    """Write the episodes of several files as one."""
+
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """Files or folders of any kind, of one environment."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Where to write; must not exist yet."""
+    to: Literal["npz", "minari"] | None = None
+    """The format; by default npz where OUT ends in .npz, else Minari."""
+    common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
+
+
+@dataclass(frozen=True)
 class CollectArguments:
     """Roll a policy into demonstrations."""
 
@@ -116,6 +129,7 @@ def run(argv: list[str]) -> int:
         "info": _info,
         "check": _check,
         "convert": _convert,
+        "join": _join,
         "replay": _replay,
     }
     return subcommand(argv, "demos", verbs)
@@ -182,6 +196,14 @@ def _convert(argv: list[str]) -> int:
         if not 1 <= arguments.episodes <= len(demos):
             raise InputError(f"--episodes: {arguments.episodes}, expected 1 to {len(demos)}")
         demos = demos.first(arguments.episodes)
+    return _write(demos, arguments.out, arguments.to, arguments.common)
+
+
+def _join(argv: list[str]) -> int:
+    arguments = parse(JoinArguments, argv, prog="gail demos join", description="Write several files as one.")
+    if len(arguments.paths) < 2:
+        raise InputError(f"gail demos join: expected at least 2 files, found {len(arguments.paths)}")
+    demos = join_demos([load_demos(path) for path in arguments.paths])
     return _write(demos, arguments.out, arguments.to, arguments.common)
 
 

@@ -20,7 +20,8 @@ from gail.agents.scoring import evaluate_runs
 from gail.agents.suite import evaluate_suite, match_games, suite_games
 from gail.cli.options import Common, parse, parse_kwargs, print_json, print_protocol, show, show_groups
 from gail.core.errors import InputError
-from gail.report import policy_video, suite_report
+from gail.generators import evaluate_targets
+from gail.report import asked_returns_picture, policy_video, suite_report
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,13 @@ class Arguments:
     suite: str | None = None
     """Atari games, each by the runs that were trained on it: atari26, atari57, or games separated by commas."""
     out: Path | None = None
-    """With --suite: the folder of results, tables and pictures; what it holds already is not played again."""
+    """With --suite: the folder of results, tables and pictures; what it holds already is not played again. With
+    --target-return: the folder of the picture."""
     episodes: int | None = None
-    """How many episodes per policy; by default 50, or what the protocol plays."""
+    """How many episodes per policy; by default 50, or what the protocol plays; 10 per target return."""
+    target_return: str | None = None
+    """Returns to ask a model of returns for, separated by commas (`gail fit transformer --data-kind returns`): a table
+    and a picture of asked against achieved, in --out or else in the run."""
     stochastic: bool = False
     """Sample actions instead of taking the most probable ones."""
     seed: int = EVALUATION_SEED
@@ -65,7 +70,9 @@ def run(argv: list[str]) -> int:
         raise InputError("gail evaluate: expected runs or policy files, or --policy random, and not both")
     if arguments.video is not None and arguments.policy is not None:
         raise InputError("--video: shows trained policies, found --policy random")
-    if any(group_files(source) for source in arguments.sources):
+    if arguments.target_return is not None:
+        result = _asked_returns(arguments)
+    elif any(group_files(source) for source in arguments.sources):
         result = _groups(arguments)
     else:
         result = _one_environment(arguments) if arguments.suite is None else _suite(arguments)
@@ -100,6 +107,42 @@ def _groups(arguments: Arguments) -> dict[str, Any]:
     )
     show_groups(result["groups"])
     return result
+
+
+def _asked_returns(arguments: Arguments) -> dict[str, Any]:
+    """A model of returns, asked for each return."""
+    assert arguments.target_return is not None
+    if len(arguments.sources) != 1:
+        raise InputError("--target-return: expected one run of `gail fit ... --data-kind returns`")
+    for name in ("protocol", "suite", "video"):
+        if getattr(arguments, name) is not None:
+            raise InputError(f"--{name}: not with --target-return")
+    try:
+        targets = [float(text) for text in arguments.target_return.split(",")]
+    except ValueError:
+        found = arguments.target_return
+        raise InputError(f"--target-return: {found!r}, expected numbers separated by commas") from None
+    source = arguments.sources[0]
+    result = evaluate_targets(
+        source,
+        targets,
+        env_id=arguments.env,
+        env_kwargs=parse_kwargs(arguments.env_kwargs),
+        episodes=10 if arguments.episodes is None else arguments.episodes,
+        deterministic=not arguments.stochastic,
+        seed=arguments.seed,
+        device=arguments.device,
+    )
+    names = {"target": "asked", "return_mean": "achieved", "return_interval": "95%_interval", "return_min": "min"}
+    names |= {"return_max": "max", "length_mean": "length"}
+    rows = [{shown: row[name] for name, shown in names.items()} for row in result["rows"]]
+    show(rows, title=f"{result['env_id']}: {_actions(arguments)}, {result['episodes']} episodes each")
+    if result["spearman"] is not None:
+        print(f"rank correlation of achieved with asked: {result['spearman']:.2f}")
+    picture = (arguments.out or (source if source.is_dir() else source.parent)) / "asked-returns.png"
+    asked_returns_picture(result, picture)
+    print(f"picture: {picture}")
+    return result | {"picture": str(picture)}
 
 
 def _one_environment(arguments: Arguments) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from gail.demos.check import check_demos, inspect_demos
 from gail.demos.columns import Columns
 from gail.demos.findings import RULES, CheckReport, Finding, SkippedCheck
 from gail.demos.info import describe, file_hash
+from gail.demos.join import join_demos
 from gail.demos.load import load_demos
 from gail.demos.save import save_demos
 from gail.demos.types import Demonstrations, Trajectory, Transitions, to_transitions
@@ -25,6 +26,7 @@ __all__ = [
     "describe",
     "file_hash",
     "inspect_demos",
+    "join_demos",
     "load_demos",
     "save_demos",
     "to_transitions",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from gail.generators.asked_returns import evaluate_targets
 from gail.generators.fit import FitConfig, FitResult, fit, fit_recipe
 from gail.generators.kinds import KINDS, FittedGenerator, TrainingConfig, load_generator
 from gail.generators.load import DataConfig, load_data
 from gail.generators.sample import sample
+from gail.generators.world import World
 
 __all__ = [
     "KINDS",
@@ -14,6 +16,8 @@ __all__ = [
     "FitResult",
     "FittedGenerator",
     "TrainingConfig",
+    "World",
+    "evaluate_targets",
     "fit",
     "fit_recipe",
     "load_data",

@@ -45,7 +45,7 @@ class ArraySpec:
         flat = values.reshape(values.shape[0], -1)
         if self.count is None:
             return flat.float()
-        return (flat[..., None] == torch.arange(self.low, self.low + self.count)).flatten(1).float()
+        return (flat[..., None] == torch.arange(self.low, self.low + self.count, device=flat.device)).flatten(1).float()
 
     def from_columns(self, columns: Tensor) -> np.ndarray:
         """The inverse of :meth:`to_columns` ``[B, *shape]``; of an integer field the highest column counts."""
@@ -133,6 +133,10 @@ class Scaling:
     def part(self, columns: slice) -> Scaling:
         """Of some of the columns."""
         return Scaling(self.mean[columns], self.std[columns], self.low[columns], self.high[columns])
+
+    def to(self, device: torch.device | str) -> Scaling:
+        """On ``device``."""
+        return Scaling(*(tensor.to(device) for tensor in (self.mean, self.std, self.low, self.high)))
 
     def to_tree(self) -> dict[str, Any]:
         """As tensors."""

@@ -73,9 +73,32 @@ class GaussianMixture:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draws ``[n, D]`` of mixtures ``[n]``."""
-        chosen = torch.multinomial(self.logits.softmax(-1), 1, generator=generator)[..., None]
+        shape = (len(self.logits), 1 + self.means.shape[-1])
+        return self.at(torch.rand(shape, generator=generator, device=self.means.device, dtype=torch.float64))
+
+    def at(self, uniform: Tensor) -> Tensor:
+        """The draws ``[n, D]`` that uniform numbers ``[n, 1 + D]`` in [0, 1) (float64) stand for: inverse transform."""
+        below = self.logits.double().softmax(-1).cumsum(-1)[:, :-1]
+        chosen = (uniform[:, :1] >= below).sum(1)[:, None, None]
         means, log_std = (t.gather(1, chosen.expand(-1, -1, t.shape[-1]))[:, 0] for t in (self.means, self.log_std))
-        return means + log_std.exp() * torch.randn(means.shape, generator=generator, device=means.device)
+        normal = torch.special.ndtri(uniform[:, 1:].clamp(min=1e-16)).float()
+        return means + log_std.exp() * normal
+
+
+@dataclass(frozen=True)
+class Advance:
+    """One step of N episodes, in units of the data's spread."""
+
+    obs: Tensor
+    """``[N, obs]``: the next states."""
+    reward: Tensor
+    """``[N, 1]``."""
+    flags: Tensor
+    """``[N, 2]`` bool: whether the next state is over, and whether that would be a termination."""
+    past: Tensor
+    """``[N, width]``: what the network knows of the past."""
+    hidden: Tensor
+    """``[N, k]``: for the next step."""
 
 
 class _MixtureHead(nn.Module):
@@ -112,6 +135,12 @@ class MixtureRNN(Generator):
         self.choices = codec.action.count
         cell = nn.LSTM if config.cell == "lstm" else nn.GRU
         self.recurrence = cell(obs + action, config.width, batch_first=True)
+        hidden = (
+            nn.Linear(config.width + obs + action, config.width),
+            nn.SiLU(),
+            nn.Linear(config.width, config.width),
+        )
+        self.answering = nn.Sequential(*hidden, nn.SiLU())
         self.dynamics = _MixtureHead(config.width, obs + 1, config)
         # Whether an episode is over shows in the state that it ended in.
         last = nn.Linear(config.width, 2)
@@ -160,7 +189,8 @@ class MixtureRNN(Generator):
             return None
         parts = self._parts(self.codec.encode(items.to(self.device)))
         left = self._innovations(parts)
-        mixture = self.dynamics(self._past(parts["obs"], parts["action"])).of_first(self.linear.scored)
+        past = self._past(parts["obs"], parts["action"])
+        mixture = self._answer(past, _known(parts)).of_first(self.linear.scored)
         density = mixture.log_prob(left[..., : self.linear.scored]) - self.linear.log_volume.float()
         return StepLikelihood(density, self.linear.log_prob(left), parts["over"][:, :-1, 0] < 0.5)
 
@@ -170,7 +200,7 @@ class MixtureRNN(Generator):
         obs, over, terminated = parts["obs"], parts["over"][..., 0], parts["terminated"][..., 0]
         playing = 1.0 - over
         past = self._past(obs, parts["action"])
-        dynamics = -self.dynamics(past).log_prob(self._innovations(parts))
+        dynamics = -self._answer(past, _known(parts)).log_prob(self._innovations(parts))
         logits = self.ends(torch.cat([past, obs[:, 1:]], dim=-1))
         ends = F.binary_cross_entropy_with_logits(logits[..., 0], over[:, 1:], reduction="none")
         ends = ends + over[:, 1:] * F.binary_cross_entropy_with_logits(
@@ -205,9 +235,12 @@ class MixtureRNN(Generator):
 
     def _innovations(self, parts: dict[str, Tensor]) -> Tensor:
         """What the linear model leaves of each step ``[B, L - 1, obs + 1]``."""
-        obs, action = parts["obs"], parts["action"]
-        answers = torch.cat([obs.diff(dim=1), parts["reward"][:, :-1]], dim=-1)
-        return self.linear.innovations(torch.cat([obs, action], dim=-1)[:, :-1], answers)
+        answers = torch.cat([parts["obs"].diff(dim=1), parts["reward"][:, :-1]], dim=-1)
+        return self.linear.innovations(_known(parts), answers)
+
+    def _answer(self, past: Tensor, known: Tensor) -> GaussianMixture:
+        """The innovations' mixture after a state and action ``known`` ``[..., obs + action]``, which ``past`` holds."""
+        return self.dynamics(self.answering(torch.cat([past, known], dim=-1)))
 
     def _decision(self, past: Tensor, obs: Tensor) -> Any:
         return self.behaviour(self.deciding(torch.cat([past, obs], dim=-1)))
@@ -228,22 +261,49 @@ class MixtureRNN(Generator):
     def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
         """Draw windows state by state; see :meth:`Generator.sample`."""
         self.labels(n, condition, generator)
-        size, actions = self.sizes[:2]
+        actions = self.sizes[1]
         one = torch.ones((n, 1), device=self.device)
         obs = self.first_state(one).sample(generator)
-        past, hidden = torch.zeros((n, self.config.width), device=self.device), None
+        past, hidden = torch.zeros((n, self.config.width), device=self.device), self.initial_hidden(n)
         flags = torch.zeros((n, 2), device=self.device)
         states = []
         for _ in range(self.codec.shape[1]):
             action = self._draw_action(self._decision(past, obs), actions, generator)
-            outputs, hidden = self.recurrence(torch.cat([obs, action], dim=-1)[:, None], hidden)
-            past = outputs[:, 0]
-            left = self.dynamics(past).sample(generator)
-            answer = self.linear.answers(torch.cat([obs, action], dim=-1), left)
-            states.append(torch.cat([obs, action, answer[:, size:], self._scaled(flags, -2)], dim=-1))
-            obs = obs + answer[:, :size]
-            flags = torch.bernoulli(torch.sigmoid(self.ends(torch.cat([past, obs], dim=-1))), generator=generator)
+            uniform = torch.rand((n, self.step_draws), generator=generator, device=self.device, dtype=torch.float64)
+            drawn = self.advance(obs, action, hidden, uniform)
+            states.append(torch.cat([obs, action, drawn.reward, self._scaled(flags, -2)], dim=-1))
+            obs, past, hidden, flags = drawn.obs, drawn.past, drawn.hidden, drawn.flags.float()
         return torch.stack(states, dim=2)
+
+    @property
+    def step_draws(self) -> int:
+        """How many uniform numbers a step takes."""
+        return 1 + self.dynamics.size + 2
+
+    def initial_hidden(self, n: int) -> Tensor:
+        """What the network remembers ``[n, k]`` at the start of ``n`` episodes."""
+        return torch.zeros((n, self.config.width * (2 if self.config.cell == "lstm" else 1)), device=self.device)
+
+    def advance(self, obs: Tensor, action: Tensor, hidden: Tensor, uniform: Tensor) -> Advance:
+        """One step of N episodes.
+
+        Args:
+            obs: states ``[N, obs]`` in units of the data's spread.
+            action: actions ``[N, action]`` likewise.
+            hidden: from :meth:`initial_hidden` or the step before.
+            uniform: ``[N, step_draws]`` float64 in [0, 1).
+        """
+        known = torch.cat([obs, action], dim=-1)
+        memory: Any = hidden[None]
+        if self.config.cell == "lstm":
+            memory = tuple(part.contiguous() for part in hidden[None].chunk(2, dim=-1))
+        outputs, memory = self.recurrence(known[:, None], memory)
+        past = outputs[:, 0]
+        answer = self.linear.answers(known, self._answer(past, known).at(uniform[:, :-2]))
+        after = obs + answer[:, : obs.shape[1]]
+        flags = uniform[:, -2:] < torch.sigmoid(self.ends(torch.cat([past, after], dim=-1)))
+        kept = torch.cat(memory, dim=-1) if isinstance(memory, tuple) else memory
+        return Advance(after, answer[:, obs.shape[1] :], flags, past, kept[0])
 
     def _draw_action(self, decision: Any, size: int, generator: torch.Generator) -> Tensor:
         if self.choices is None:
@@ -257,3 +317,8 @@ class MixtureRNN(Generator):
         places = range(len(self.mean))[first:][: columns.shape[-1]]
         mean, std = self.mean[places.start : places.stop], self.std[places.start : places.stop]
         return torch.where(std > 0, (columns - mean) / std.clamp(min=1e-12), 0.0)
+
+
+def _known(parts: dict[str, Tensor]) -> Tensor:
+    """States and actions that an answer follows, ``[B, L - 1, obs + action]``."""
+    return torch.cat([parts["obs"], parts["action"]], dim=-1)[:, :-1]

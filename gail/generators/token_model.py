@@ -70,7 +70,7 @@ def filter_logits(logits: Tensor, sampling: TokenSampling) -> Tensor:
     return logits
 
 
-def choose(logits: Tensor, sampling: TokenSampling, generator: torch.Generator) -> Tensor:
+def choose(logits: Tensor, sampling: TokenSampling, generator: torch.Generator | None) -> Tensor:
     """Tokens ``[n]`` drawn from logits ``[n, V]``."""
     probabilities = filter_logits(logits.float(), sampling).softmax(-1)
     return torch.multinomial(probabilities, 1, generator=generator)[:, 0]

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gail.report.asked_returns import asked_returns_picture as asked_returns_picture
     from gail.report.load import Run as Run
     from gail.report.load import load_run as load_run
     from gail.report.load import load_runs as load_runs
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ComparisonTable": "table",
     "Run": "load",
+    "asked_returns_picture": "asked_returns",
     "build_report": "page",
     "comparison_table": "table",
     "comparison_video": "video",
@@ -34,6 +36,7 @@ _HOMES = {
 __all__ = [
     "ComparisonTable",
     "Run",
+    "asked_returns_picture",
     "build_report",
     "comparison_table",
     "comparison_video",

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gail.agents.evaluate import EVALUATION_SEED, check_spaces
 from gail.agents.find_policy import find_policy
-from gail.agents.policy import Policy, load_policy
+from gail.agents.policy import Policy, load_policy, state_after
 from gail.agents.sb3_zip import SB3Options
 from gail.core.errors import InputError
 from gail.core.leaves import named_leaves
@@ -238,7 +238,7 @@ def _play(env: VecEnv, seed: int, policy: Policy) -> _Episode:
     while not ended:
         output = policy.act(obs, state, deterministic=True)
         step = env.step(output.action)
-        obs, state = step.obs, output.state
+        obs, state = step.obs, state_after(policy, output, step)
         actions.append(output.action[0].cpu().numpy())
         total += float(step.reward[0])
         ended = bool(step.terminated[0] or step.truncated[0])
