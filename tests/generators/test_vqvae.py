@@ -125,3 +125,33 @@ def test_codes_are_drawn_with_the_sampling_settings() -> None:
     assert torch.equal(drawn[0], drawn[1])
     with pytest.raises(InputError, match=r"vqvae\.codes"):
         VQVAEConfig(codes=1)
+
+
+def test_guidance_of_one_is_the_model_and_of_zero_the_model_without_classes() -> None:
+    data = make_images()
+    torch.manual_seed(0)
+    model = VQVAE(data.codec, 2, SMALL)
+    torch.nn.init.normal_(model.prior.beginning.weight, std=20.0)  # classes that tell
+    asked, none = torch.tensor([0, 1] * 20), torch.full((40,), 2)
+    nothing = torch.empty((40, 0), dtype=torch.int64)
+    with model.sampling():
+        for guidance, labels in ((1.0, asked), (0.0, none)):
+            settings = CodeSampling(guidance=guidance)
+            guided = model._guided_codes(asked, settings, torch.Generator().manual_seed(0))
+            plain = model.prior.continue_tokens(
+                nothing, model.prior.length, labels, sampling=settings, generator=torch.Generator().manual_seed(0)
+            )
+            assert torch.equal(guided, plain)
+        assert not torch.equal(
+            model._guided_codes(asked, CodeSampling(guidance=3.0), torch.Generator().manual_seed(0)), plain
+        )
+
+
+def test_some_classes_are_hidden_from_the_transformer() -> None:
+    data = make_images()
+    model = VQVAE(data.codec, 2, replace(SMALL, unlabelled=0.5))
+    model.players()
+    batch = Minibatch(*data.encoded(torch.arange(64)))
+    turn = list(model.turns(lambda: batch, torch.Generator().manual_seed(0)))[-1]
+    hidden = turn.batch.labels == 2
+    assert 16 < int(hidden.sum()) < 48 and torch.equal(turn.batch.labels[~hidden], batch.labels[~hidden])

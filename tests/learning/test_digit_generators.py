@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,24 +17,46 @@ from gail.generators.dataset import Dataset
 
 pytestmark = pytest.mark.slow
 
-PER_CLASS = 140
-KINDS: dict[str, tuple[dict[str, Any], float, float]] = {
-    # Settings; the least share of samples that are what was asked; and of held-out digits that samples teach.
-    "vae": ({"steps": 800, "channels": 16, "latent": 12}, 0.90, 0.85),
-    "gan": ({"steps": 1000, "channels": 16}, 0.90, 0.75),
-    "diffusion": ({"steps": 800, "channels": 24, "width": 96}, 0.90, 0.90),
-    "vqvae": ({"steps": 1200, "channels": 16, "autoencoder_steps": 500}, 0.75, 0.70),
+BARS = {"gan": (0.95, 0.05), "diffusion": (0.95, 0.05), "vae": (0.90, 0.08), "vqvae": (0.90, 0.08)}
+"""The least share of samples that are what was asked, and how far those that learn from samples may stay behind."""
+MOST_COPIES = 0.01
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one kind learns and draws one set of digits."""
+
+    training: dict[str, Any]
+    sampling: dict[str, Any]
+    per_class: int
+
+
+SMALL = {
+    "vae": Settings({"steps": 800, "channels": 16, "latent": 12}, {}, 140),
+    "gan": Settings({"steps": 4000, "channels": 16}, {}, 140),
+    "diffusion": Settings({"steps": 800, "channels": 24, "width": 96}, {}, 140),
+    "vqvae": Settings(
+        {"steps": 1200, "channels": 16, "codes": 32, "autoencoder_steps": 400},
+        {"temperature": 0.9, "guidance": 1.5},
+        140,
+    ),
 }
+"""Of 8 x 8 pixels."""
+LARGE = {
+    "vae": Settings({"steps": 1000, "channels": 16, "latent": 8, "beta": 5.0}, {}, 400),
+    "gan": Settings({"steps": 2500, "channels": 16}, {}, 400),
+    "diffusion": Settings({"steps": 1800, "channels": 24, "width": 128}, {"sampling_steps": 8}, 300),
+    "vqvae": Settings(
+        {"steps": 2000, "channels": 16, "codes": 64, "autoencoder_steps": 800},
+        {"temperature": 0.9, "guidance": 1.5},
+        400,
+    ),
+}
+"""Of 28 x 28 pixels."""
 
 
 def flat(images: torch.Tensor) -> np.ndarray:
-    return images.flatten(1).numpy() / 255.0
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    pytest.importorskip("sklearn", reason="the extra 'digits' is not installed")
-    return load_data("digits", DataConfig(holdout=0.2))
+    return images.flatten(1).numpy().astype(np.float32) / 255.0
 
 
 def judge(images: np.ndarray, labels: np.ndarray) -> Any:
@@ -42,45 +66,77 @@ def judge(images: np.ndarray, labels: np.ndarray) -> Any:
 
 
 def nearest(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.square(rows[:, None] - others[None]).sum(-1).min(1))
+    return torch.cdist(torch.from_numpy(rows), torch.from_numpy(others)).min(1).values.numpy()
 
 
-def drawn(
-    kind: str, data: Dataset, options: dict[str, Any], seed: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    result = fit(kind, data, seed=seed, batch_size=64, previews=0, progress=False, precision="fp32", **options)
-    images = [sample(result, count=PER_CLASS, label=label, seed=seed + label) for label in range(10)]
-    return flat(torch.cat(images)), np.arange(10).repeat(PER_CLASS), result.summary  # type: ignore[arg-type]
+class Digits:
+    """Digits to learn from and digits held out, and what is measured on samples."""
+
+    def __init__(self, data: Dataset) -> None:
+        assert data.held_out is not None and data.labels is not None and data.held_out.labels is not None
+        self.data = data
+        self.real, self.classes = flat(data.items), data.labels.numpy()
+        self.held, self.held_classes = flat(data.held_out.items), data.held_out.labels.numpy()
+
+    @cached_property
+    def judge(self) -> Any:
+        return judge(self.real, self.classes)
+
+    @cached_property
+    def close(self) -> float:
+        return float(np.percentile(nearest(self.held, self.real), 1))
+
+    def drawn(self, kind: str, settings: Settings, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        result = fit(kind, self.data, seed=seed, batch_size=64, previews=0, progress=False, **settings.training)
+        images = [
+            sample(result, count=settings.per_class, label=label, seed=seed + label, **settings.sampling)
+            for label in range(10)
+        ]
+        return flat(torch.cat(images)), np.arange(10).repeat(settings.per_class), result.summary  # type: ignore[arg-type]
+
+    def row(self, kind: str, settings: Settings, seed: int) -> dict[str, Any]:
+        images, asked, summary = self.drawn(kind, settings, seed)
+        return {
+            "kind": kind,
+            "seed": seed,
+            "parameters": summary["parameters"],
+            "steps": summary["steps"],
+            "seconds": round(summary["wall_seconds"], 1),
+            "agreement": round(float((self.judge.predict(images) == asked).mean()), 4),
+            "taught": round(float((judge(images, asked).predict(self.held) == self.held_classes).mean()), 4),
+            "real": round(float((self.judge.predict(self.held) == self.held_classes).mean()), 4),
+            "copies": round(float((nearest(images, self.real) < self.close).mean()), 4),
+        }
+
+
+@pytest.fixture(scope="module")
+def small() -> Digits:
+    pytest.importorskip("sklearn", reason="the extra 'digits' is not installed")
+    return Digits(load_data("digits", DataConfig(holdout=0.2)))
+
+
+@pytest.fixture(scope="module")
+def large(third_party_data: Path) -> Digits:
+    pytest.importorskip("sklearn", reason="the extra 'digits' is not installed")
+    return Digits(load_data(third_party_data / "media" / "t10k-images-idx3-ubyte.gz", DataConfig(holdout=0.2)))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", list(BARS))
+@pytest.mark.parametrize(("size", "settings"), [("small", SMALL), ("large", LARGE)], ids=["8x8", "28x28"])
 def test_a_classifier_that_never_saw_them_reads_samples_as_what_was_asked(
-    kind: str, seed: int, digits: Dataset
+    size: str, settings: dict[str, Settings], kind: str, seed: int, request: pytest.FixtureRequest
 ) -> None:
-    options, least_agreement, least_taught = KINDS[kind]
-    held = digits.held_out
-    assert held is not None and held.labels is not None and digits.labels is not None
-    real, classes = flat(digits.items), digits.labels.numpy()
-    images, asked, summary = drawn(kind, digits, options, seed)
-    row = {
-        "kind": kind,
-        "seed": seed,
-        "parameters": summary["parameters"],
-        "steps": summary["steps"],
-        "seconds": round(summary["wall_seconds"], 1),
-        "agreement": round(float((judge(real, classes).predict(images) == asked).mean()), 4),
-        "taught": round(float((judge(images, asked).predict(flat(held.items)) == held.labels.numpy()).mean()), 4),
-        "copies": round(float((nearest(images, real) < np.percentile(nearest(flat(held.items), real), 1)).mean()), 4),
-    }
-    print(json.dumps(row))
-    assert row["agreement"] >= least_agreement and row["taught"] >= least_taught and row["copies"] <= 0.01
+    row = request.getfixturevalue(size).row(kind, settings[kind], seed)
+    print(json.dumps({"digits": size, **row}))
+    least_agreement, most_behind = BARS[kind]
+    assert row["agreement"] >= least_agreement
+    assert row["taught"] >= row["real"] - most_behind
+    assert row["copies"] <= MOST_COPIES
 
 
-def test_a_model_of_shuffled_labels_draws_what_was_asked_no_more_often_than_chance(digits: Dataset) -> None:
-    assert digits.labels is not None
-    shuffled = replace(
-        digits, labels=digits.labels[torch.randperm(len(digits), generator=torch.Generator().manual_seed(0))]
-    )
-    images, asked, _ = drawn("vae", shuffled, KINDS["vae"][0], 0)
-    assert (judge(flat(digits.items), digits.labels.numpy()).predict(images) == asked).mean() < 0.2
+def test_a_model_of_shuffled_labels_draws_what_was_asked_no_more_often_than_chance(small: Digits) -> None:
+    labels = torch.from_numpy(small.classes)
+    shuffled = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
+    images, asked, _ = Digits(replace(small.data, labels=shuffled)).drawn("vae", SMALL["vae"], 0)
+    assert (small.judge.predict(images) == asked).mean() < 0.2
