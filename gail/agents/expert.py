@@ -16,14 +16,14 @@ from gail.agents.policy import ActorCritic, NetworkPolicy, new_policy, save_poli
 from gail.agents.ppo import PPO, PPOConfig
 from gail.agents.q_policy import QPolicy
 from gail.agents.rollout import Collector
-from gail.agents.summary import run_summary
+from gail.agents.summary import conclude
 from gail.core.config import parse_json_object
 from gail.core.device import resolve_device, use_threads
 from gail.core.engine import Turn, train
 from gail.core.errors import InputError
 from gail.core.player import Player
 from gail.core.random import derive_seed, make_generator, seeded_initialization
-from gail.core.rundir import open_run, write_summary
+from gail.core.rundir import open_run
 from gail.envs import EnvLike, env_text, open_vec, resolve_env
 from gail.envs.gym_async import check_restarts
 from gail.envs.vec import VecEnv
@@ -322,20 +322,16 @@ def train_expert(
         backend=config.backend,
         workers=workers,
     )
-    summary = run_summary(
+    summary = conclude(
+        game,
+        evaluation,
+        out,
         env_id=name,
         algo=config.algo,
         seed=seed,
-        steps=game.steps,
         seconds=seconds,
-        evaluation=evaluation,
         random_return=random_return(env_id, env_kwargs, backend=config.backend, workers=workers).interval.mean,
-        expert_return=None,
-        demo_episodes=None,
-        exact_resume=game.exact_resume,
+        device=device,
         worker_restarts=env.worker_restarts,
-        device=str(device),
     )
-    if out is not None:
-        write_summary(out, summary)
     return ExpertResult(game.policy, summary)

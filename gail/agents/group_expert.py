@@ -15,13 +15,14 @@ from gail.agents.expert import ExpertConfig, expert_recipe
 from gail.agents.groups import GroupCollector, evaluate_groups, load_policies, save_policies
 from gail.agents.policy import ActorCritic, Policy, RandomPolicy, new_policy
 from gail.agents.ppo import PPO, PPOConfig
-from gail.agents.summary import run_summary
+from gail.agents.summary import conclude
 from gail.core.device import resolve_device, use_threads
 from gail.core.engine import Turn, train
 from gail.core.errors import InputError
 from gail.core.player import Player
 from gail.core.random import derive_seed, make_generator
-from gail.core.rundir import open_run, write_summary
+from gail.core.rundir import open_run
+from gail.envs import resolve_env
 from gail.envs.ids import require_registered
 from gail.envs.multi_agent import MultiAgentEnv, make_multi_agent
 
@@ -134,7 +135,7 @@ def train_group_experts(
         raise InputError(f"--algo: {config.algo!r}; groups of agents with unlike spaces are trained by ppo only")
     if config.clip_rewards:
         raise InputError("--clip-rewards: groups of agents learn from the true reward only")
-    env_kwargs = env_kwargs or {}
+    env_id, env_kwargs = resolve_env(env_id, env_kwargs)
     device = resolve_device(config.device)
     use_threads(config.threads)
     env = make_multi_agent(env_id, config.num_envs, device, **env_kwargs)
@@ -165,24 +166,18 @@ def train_group_experts(
     finally:
         env.close()
     scores = score_groups(policies, env_id, env_kwargs, episodes=config.evaluation_episodes, device=device)
-    together, random = _joined(scores.trained), _joined(scores.random)
-    summary = run_summary(
+    summary = conclude(
+        game,
+        _joined(scores.trained),
+        out,
         env_id=env_id,
         algo=config.algo,
         seed=seed,
-        steps=game.steps,
         seconds=seconds,
-        evaluation=together,
-        random_return=random.interval.mean,
-        expert_return=None,
-        demo_episodes=None,
-        exact_resume=game.exact_resume,
-        worker_restarts=0,
-        device=str(device),
+        random_return=_joined(scores.random).interval.mean,
+        device=device,
+        groups=scores.table(),
     )
-    summary["groups"] = scores.table()
-    if out is not None:
-        write_summary(out, summary)
     return GroupResult(policies, summary)
 
 

@@ -39,8 +39,11 @@ def find_maker(env_id: str) -> Maker:
     """The function behind an id.
 
     Raises:
-        InputError: where the module or a package that it needs is missing, or it makes no environment.
+        InputError: where ``env_id`` is no module's path, the module or a package that it needs is missing, or it makes
+            no environment.
     """
+    if not all(part.isidentifier() for part in env_id.split(".")):
+        raise InputError(f"{env_id}: expected the path of a module (package.module) with parallel_env or env")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     prepare_headless()  # some environments draw their observations
     try:

@@ -16,7 +16,7 @@ from gail.agents.bc import BehaviourCloning
 from gail.agents.collect import collect_demos
 from gail.agents.evaluate import Evaluation, evaluate_in, random_return
 from gail.agents.policy import ActorCritic, RandomPolicy, new_policy
-from gail.agents.summary import run_summary
+from gail.agents.summary import conclude
 from gail.core.device import resolve_device, use_threads
 from gail.core.engine import Game, train
 from gail.core.errors import InputError
@@ -243,22 +243,20 @@ def _run_seed(
         backend=config.backend,
         workers=workers,
     )
-    summary = run_summary(
+    summary = conclude(
+        game,
+        evaluation,
+        directory,
         env_id=name,
         algo=config.algo,
         seed=seed,
-        steps=game.steps,
         seconds=seconds,
-        evaluation=evaluation,
         random_return=scale.random,
+        device=device,
         expert_return=scale.expert,
         demo_episodes=len(chosen),
-        exact_resume=game.exact_resume,
         worker_restarts=env.worker_restarts,
-        device=str(device),
     )
-    if directory is not None:
-        write_summary(directory, summary)
     return SeedResult(seed, policy, evaluation, summary, directory)
 
 

@@ -136,6 +136,21 @@ def test_one_policy_per_group_is_trained_saved_and_scored(tmp_path: Path) -> Non
     assert scores == result.summary["groups"] and scores["agent"]["episodes"] == 6
 
 
+@pytest.mark.parametrize(
+    "env_id,env_kwargs,message",
+    [
+        ("my_env.py:MyEnv", {}, r"my_env\.py:MyEnv: expected the path of a module"),
+        ("Pong", {}, r"ALE/Pong-v5: expected the path of a module"),
+        ("mpe2.simple_tag_v3", {"num_envs": 3}, "'num_envs' is no keyword of an environment"),
+    ],
+)
+def test_what_is_no_pettingzoo_environment_is_refused_before_training(
+    env_id: str, env_kwargs: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        train_group_experts(env_id, env_kwargs=env_kwargs, progress=False)
+
+
 def new_game() -> GroupReward:
     env = make_multi_agent("mpe2.simple_tag_v3", 2, max_cycles=7)
     policies = {name: new_policy(group, 0, hidden=(8,)) for name, group in env.groups.items()}
