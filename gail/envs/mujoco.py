@@ -117,6 +117,9 @@ class MujocoVecEnv(VecEnv):
         self._seeds: list[int | None] = [None] * num_envs
         self._episodes = np.zeros(num_envs, np.int64)
         self._tracked: Array | None = None
+        self._action_shape = torch.Size((num_envs, *(self.action_space.shape or ())))
+        # No time limit cuts before the clock is there.
+        self._next_cut = 0
         self._valid = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self._never = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
 
@@ -147,7 +150,8 @@ class MujocoVecEnv(VecEnv):
         """
         if not self._generators:
             raise RuntimeError(f"{self.env_id}: call reset before the first step")
-        self._check_actions(actions)
+        if actions.shape != self._action_shape:
+            self._check_actions(actions)
         # Contiguous, because the order of a sum over a row follows from its layout.
         played = np.ascontiguousarray(actions.numpy(force=True), dtype=np.float32)
         task, batch = self._task, self._batch
@@ -165,7 +169,7 @@ class MujocoVecEnv(VecEnv):
         if bad is not None:
             raise self._fault(*bad, played)
         truncated = None
-        if self.max_episode_steps is not None:
+        if self.max_episode_steps is not None and self._clock >= self._next_cut:
             truncated = self._start <= self._clock - self.max_episode_steps
         ended = terminated if truncated is None else truncated if terminated is None else terminated | truncated
         if ended is not None and np.logical_or.reduce(ended):
@@ -173,6 +177,8 @@ class MujocoVecEnv(VecEnv):
             self._start[ended] = self._clock
             self._episodes[ended] += 1
             after, obs = task.track(batch.fields), task.observe(batch.fields)
+        if truncated is not None and self.max_episode_steps is not None:
+            self._next_cut = int(self._start.min()) + self.max_episode_steps
         self._tracked = after
         next_tensor = self._to_device(next_obs)
         return Step(
@@ -275,7 +281,7 @@ class MujocoVecEnv(VecEnv):
             if found != expected:
                 raise InputError(f"{self.env_id}: the saved state holds {found} as {name!r}, expected {expected}")
         self._batch.load(state["physics"].cpu().numpy(), state["fields"].cpu().numpy().copy())
-        self._clock = 0
+        self._clock = self._next_cut = 0
         self._start = -state["elapsed"].cpu().numpy()
         self._generators = [rng_from_text(text) for text in state["rng"]]
         if "seeds" in state:  # which states of before have not

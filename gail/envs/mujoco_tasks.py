@@ -11,8 +11,10 @@ numpy scalars are the C library's ``pow`` (:func:`_scalar_square`).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from itertools import repeat
 from typing import Any, ClassVar
 
 import numpy as np
@@ -416,7 +418,7 @@ class _InvertedDoublePendulum(MujocoTask):
     def judge(self, before: Any, after: Any, now: Fields, actions: Array) -> Verdict:
         x, y = now["tip"][:, 0], now["tip"][:, 2]
         fallen = y <= 1
-        squares = _scalar_square(np.stack((x, y - 2, now["qvel"][:, 1], now["qvel"][:, 2])))
+        squares = _scalar_square(np.concatenate((x, y - 2, now["qvel"][:, 1], now["qvel"][:, 2])).reshape(4, -1))
         dist, vel = 0.01 * squares[0] + squares[1], 1e-3 * squares[2] + 5e-3 * squares[3]
         alive = self._healthy_reward * (~fallen).astype(np.int64)
         return (
@@ -474,7 +476,7 @@ def _norm(vectors: Array) -> Array:
 def _scalar_square(values: Array) -> Array:
     """``value ** 2`` of each numpy scalar: the C library's ``pow``, now and then one bit off ``value * value``."""
     try:
-        squares = [value**2 for value in values.ravel().tolist()]
-    except OverflowError:  # which only Python's own floats raise
+        squares = [*map(math.pow, values.ravel().tolist(), repeat(2.0))]
+    except OverflowError:  # which only Python's own functions raise
         squares = [value**2 for value in values.ravel()]
     return np.array(squares).reshape(values.shape)
