@@ -48,7 +48,7 @@ class Arguments:
     eta: float | None = None
     """Fresh noise of ddim: 0 none, 1 as DDPM."""
     guidance: float | None = None
-    """How far to go beyond the difference that the class makes (diffusion)."""
+    """How far to go beyond the difference that the class makes (diffusion, vqvae)."""
     seed: int = 0
     """Determines the samples on CPU."""
     device: str = "cpu"
