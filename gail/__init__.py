@@ -25,6 +25,7 @@ _HOMES = {
     "VecEnv": "gail.envs",
     "World": "gail.generators",
     "WorkerOptions": "gail.envs",
+    "audit": "gail.generators",
     "build_report": "gail.report",
     "check_demos": "gail.demos",
     "check_environment": "gail.envs",

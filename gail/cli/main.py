@@ -14,6 +14,7 @@ VERBS = {
     "train": "learn from demonstrations (GAIL, behaviour cloning)",
     "fit": "train a generative model (GAN, VAE, ...) on demonstrations, images or text",
     "sample": "draw synthetic demonstrations, images or text from a generative model",
+    "audit": "measure synthetic demonstrations beside real ones and the simulator",
     "evaluate": "play a trained policy: returns, interval, normalized score, video",
     "report": "build one self-contained HTML page from runs",
     "envs": "list, check: what can be played",

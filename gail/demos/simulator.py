@@ -28,6 +28,16 @@ class Simulator(Protocol):
         """``[N]``: > 0 in states where the task is over, < 0 elsewhere, 0 on the edge; None: not known."""
 
 
+ToState = Callable[[np.ndarray], np.ndarray]
+"""From observations ``[N, K]`` to physical states ``[N, D]``."""
+
+
+def classic_state(env: Any) -> ToState | None:
+    """How the states of a classic-control ``env`` of Gymnasium follow from observations; None: it is none of them."""
+    simulator = simulator_for(env)
+    return simulator.to_state if isinstance(simulator, _Classic) else None
+
+
 def simulator_for(env: Any) -> Simulator | None:
     """The simulator behind a Gymnasium ``env``, or None where its state cannot be set from an observation."""
     from gymnasium.envs.classic_control import (
@@ -96,7 +106,7 @@ class _Classic:
     def __init__(
         self,
         env: Any,
-        to_state: Callable[[np.ndarray], np.ndarray],
+        to_state: ToState,
         beyond_end: Callable[[np.ndarray], np.ndarray],
     ) -> None:
         self.env = env

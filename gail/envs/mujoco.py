@@ -235,9 +235,7 @@ class MujocoVecEnv(VecEnv):
             InputError: where an observation does not list positions and velocities (Reacher, Pusher,
                 InvertedDoublePendulum), or the shape is another one.
         """
-        hidden, model = self._task.unobserved, self._batch.model
-        if hidden is None:
-            raise InputError(f"{self.env_id}: observations do not list positions and velocities")
+        hidden, model = self._positions_hidden(), self._batch.model
         expected = [self.num_envs, *(self.observation_space.shape or ())]
         if list(obs.shape) != expected:
             raise InputError(f"{self.env_id}: obs has shape {list(obs.shape)}, expected {expected}")
@@ -245,6 +243,24 @@ class MujocoVecEnv(VecEnv):
         left_out = torch.from_numpy(self._task.init_qpos[:hidden]).expand(self.num_envs, -1)
         qpos = torch.cat((left_out, rows[:, : model.nq - hidden]), dim=1)
         return self.set_physics_state(qpos, rows[:, model.nq - hidden :][:, : model.nv])
+
+    def shows_state(self, obs: Tensor) -> Tensor:
+        """Which of the observations ``[M, D]`` hold the whole state, ``[M]`` bool: those without a clipped velocity.
+
+        Raises:
+            InputError: where observations do not list positions and velocities.
+        """
+        hidden, clip = self._positions_hidden(), self._task.velocity_clip
+        if clip is None:
+            return torch.ones(len(obs), dtype=torch.bool, device=obs.device)
+        model = self._batch.model
+        velocities = obs[:, model.nq - hidden :][:, : model.nv]
+        return (velocities.abs() < clip).all(dim=1)
+
+    def _positions_hidden(self) -> int:
+        if self._task.unobserved is None:
+            raise InputError(f"{self.env_id}: observations do not list positions and velocities")
+        return self._task.unobserved
 
     def _look(self) -> Tensor:
         """Observations of the simulations as they are, where the next step begins."""

@@ -37,6 +37,9 @@ class MujocoTask(ABC):
     probe_speed: ClassVar[float] = 3.0
     """Velocities up to which the formulas are compared with the class; must exceed where observations are clipped."""
 
+    velocity_clip: ClassVar[float | None] = None
+    """Velocities are observed clipped to this size, which hides the state; None: as they are."""
+
     unobserved: int | None = None
     """The first so many positions are left out of observations, which begin with all others and all velocities; None:
     observations list something else."""
@@ -94,6 +97,7 @@ class _Walker(_Runner):
     """Hopper and Walker2d: a planar robot that stays upright; velocities are observed clipped."""
 
     probe_speed: ClassVar[float] = 12.0
+    velocity_clip: ClassVar[float | None] = 10.0
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
@@ -103,7 +107,8 @@ class _Walker(_Runner):
 
     def observe(self, now: Fields) -> Array:
         obs = now["state"][:, self.unobserved :].copy()
-        _clip(obs[:, -now["qvel"].shape[1] :], -10, 10)
+        assert self.velocity_clip is not None
+        _clip(obs[:, -now["qvel"].shape[1] :], -self.velocity_clip, self.velocity_clip)
         return obs
 
     def judge(self, before: Array, after: Array, now: Fields, actions: Array) -> Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gail.generators.asked_returns import evaluate_targets
+from gail.generators.audit import Audit, AuditConfig, audit
 from gail.generators.fit import FitConfig, FitResult, fit, fit_recipe
 from gail.generators.kinds import KINDS, FittedGenerator, TrainingConfig, load_generator
 from gail.generators.load import DataConfig, load_data
@@ -11,12 +12,15 @@ from gail.generators.world import World
 
 __all__ = [
     "KINDS",
+    "Audit",
+    "AuditConfig",
     "DataConfig",
     "FitConfig",
     "FitResult",
     "FittedGenerator",
     "TrainingConfig",
     "World",
+    "audit",
     "evaluate_targets",
     "fit",
     "fit_recipe",

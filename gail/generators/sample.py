@@ -68,7 +68,8 @@ def sample(
         **options: what the kind of model can do when it samples, for example ``temperature=0.8``.
 
     Returns:
-        The samples. Demonstrations carry ``generator`` (kind, hash, seed, parent) and what is not demonstrations gets
+        The samples. Demonstrations carry ``generator`` (kind, hash, seed, parent, and whether the rewards are the
+        model's own: ``generated`` or ``none``) and what is not demonstrations gets
         a JSON file with the same fields beside it, so that nobody takes them for recorded data.
 
     Raises:
@@ -95,6 +96,8 @@ def sample(
     origin = {"kind": network.kind, "hash": fitted.sha256, "seed": seed, "parent": fitted.origin.get("sha256")}
     product = network.codec.decode(torch.cat(parts))
     if isinstance(product, Demonstrations):
+        rewarded = product.trajectories[0].rewards is not None
+        origin["rewards"] = "generated" if rewarded else "none"
         product = replace(
             product,
             env_id=fitted.origin.get("env_id"),

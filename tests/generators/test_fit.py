@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ def test_episodes_from_a_file_of_demonstrations_say_that_they_are_synthetic(tmp_
         "hash": file_hash(tmp_path / "run" / "model.safetensors"),
         "seed": 3,
         "parent": file_hash(parent),
+        "rewards": "generated",
     }
     assert isinstance(drawn, Demonstrations)
     np.testing.assert_array_equal(read.trajectories[2].observations, drawn.trajectories[2].observations)
@@ -137,6 +139,23 @@ def test_images_of_a_class_are_written_as_a_folder_that_can_be_read_again(tmp_pa
     assert json.loads((tmp_path / "folder" / "generator.json").read_text())["synthetic"] is True
     sample(result, count=4, out=tmp_path / "grid.png")
     assert json.loads((tmp_path / "grid.png.generator.json").read_text())["kind"] == "vae"
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, data) in KINDS.items() if data != "images"])
+def test_sampling_demonstrations_makes_no_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind, settings, data = KINDS[name]
+    result = fit(kind, data_of(data), steps=2, **settings, **QUICK)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("an environment was made")
+
+    for module in ("gymnasium", "gymnasium.envs.registration"):
+        monkeypatch.setattr(f"{module}.make", refuse)
+    for module in ("gail.envs", "gail.envs.make"):
+        monkeypatch.setattr(importlib.import_module(module), "make_vec", refuse)
+    drawn = sample(result, **({"transitions": 6} if data == "transitions" else {"episodes": 2}))
+    assert isinstance(drawn, Demonstrations) and drawn.kind == ("transitions" if data == "transitions" else "episodes")
+    assert drawn.generator is not None and drawn.generator["rewards"] == "generated"
 
 
 def test_a_model_file_gives_the_same_samples_as_the_model_that_was_written(tmp_path: Path) -> None:

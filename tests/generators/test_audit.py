@@ -1,0 +1,185 @@
+"""The audit tells real held-out data from shuffled, noised and copied data, and says what it could not check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gail.core.errors import InputError
+from gail.demos import Demonstrations, Trajectory, load_demos
+from gail.demos.bundled import bundled_demos
+from gail.envs import make_vec
+from gail.generators import AuditConfig, audit
+
+CONFIG = AuditConfig(rows=500)
+QUICK = AuditConfig(rows=100)
+Edit = Callable[[Trajectory], Trajectory]
+
+
+def as_transitions(demos: Demonstrations, edit: Callable[[Any, Any, Any], tuple[Any, Any, Any]]) -> Demonstrations:
+    """Every step of ``demos`` on its own, after ``edit(obs, actions, next_obs)`` of all of them."""
+    obs = np.concatenate([t.observations[:-1] for t in demos])
+    next_obs = np.concatenate([t.observations[1:] for t in demos])
+    obs, actions, next_obs = edit(obs, np.concatenate([t.actions for t in demos]), next_obs)
+    rows = tuple(
+        Trajectory(np.stack([obs[i], next_obs[i]]), actions[i : i + 1], None, False, False) for i in range(len(obs))
+    )
+    return replace(demos, trajectories=rows, kind="transitions")
+
+
+def controls(real: Demonstrations, held_out: Demonstrations) -> dict[str, dict[str, Any]]:
+    """Audits of held-out real data and of what was done to it."""
+    rng = np.random.default_rng(0)
+
+    def noise(rows: np.ndarray) -> np.ndarray:
+        return np.asarray(rows + 0.05 * rows.std(axis=0) * rng.standard_normal(rows.shape), dtype=rows.dtype)
+
+    sets = {
+        "held out": as_transitions(held_out, lambda s, a, n: (s, a, n)),
+        "shuffled": as_transitions(held_out, lambda s, a, n: (s, a, n[rng.permutation(len(n))])),
+        "noised": as_transitions(held_out, lambda s, a, n: (noise(s), noise(a), noise(n))),
+        "copied": as_transitions(real, lambda s, a, n: (s, a, n)),
+    }
+    return {name: audit(demos, real, config=CONFIG).summary for name, demos in sets.items()}
+
+
+@pytest.fixture(scope="module")
+def pendulum() -> dict[str, dict[str, Any]]:
+    """Random play, whose rows differ enough to be told from copies."""
+    env = make_vec("Pendulum-v1", 80)
+    generator = torch.Generator().manual_seed(0)
+    obs, actions = [env.reset(seed=0)], []
+    for _ in range(15):
+        actions.append(torch.rand(80, 1, generator=generator) * 4 - 2)
+        obs.append(env.step(actions[-1]).obs)
+    states, played = torch.stack(obs, 1).numpy(), torch.stack(actions, 1).numpy()
+    episodes = tuple(Trajectory(s, a, None, False, True) for s, a in zip(states, played, strict=True))
+    demos = Demonstrations(episodes, env_id="Pendulum-v1")
+    return controls(demos.first(40), replace(demos, trajectories=episodes[40:]))
+
+
+@pytest.fixture(scope="module")
+def hopper() -> dict[str, dict[str, Any]]:
+    demos = load_demos(bundled_demos("Hopper-v5"))
+    return controls(demos.first(5), replace(demos, trajectories=demos.trajectories[5:]))
+
+
+@pytest.fixture(params=["pendulum", "hopper"])
+def found(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
+    return request.getfixturevalue(request.param)
+
+
+def test_held_out_real_data_passes_every_check(found: dict[str, dict[str, Any]]) -> None:
+    held = found["held out"]
+    assert held["dynamics_error"] < 1e-6 and held["dynamics_error_floor"] < 1e-6
+    assert abs(held["auc"] - held["auc_real_real"]) < 0.15
+    assert held["coverage"] > 0.8 * held["coverage_real_real"]
+    assert held["duplication"] < 0.05 and not held["copies"]
+
+
+def test_shuffled_successors_are_impossible_and_told_apart(found: dict[str, dict[str, Any]]) -> None:
+    held, shuffled = found["held out"], found["shuffled"]
+    assert shuffled["dynamics_error"] > 0.5
+    assert shuffled["auc"] > max(held["auc"], held["auc_real_real"]) + 0.2
+    assert shuffled["correlation_gap"] > 3 * held["correlation_gap"]
+    assert shuffled["precision"] < held["precision"] - 0.2
+    # Each column alone is as it was: only joint checks can see it.
+    assert shuffled["ks_max"] < held["ks_max"] + 0.1
+
+
+def test_noise_shows_in_the_dynamics_error_and_to_the_trees(found: dict[str, dict[str, Any]]) -> None:
+    held, noised = found["held out"], found["noised"]
+    # The noise of the successors alone has 0.05^2 of the states' variance.
+    assert 0.002 < noised["dynamics_error"] < 0.2 and noised["dynamics_error"] > 1e3 * held["dynamics_error"]
+    assert noised["auc"] > held["auc"] + 0.05 and noised["auc_noise5"] > noised["auc_real_real"] + 0.05
+    assert not noised["copies"]
+
+
+def test_copies_are_not_called_synthetic(found: dict[str, dict[str, Any]]) -> None:
+    copied = found["copied"]
+    assert copied["duplication"] == 1.0 and copied["copies"] and copied["novelty"] < 1e-3
+    # What no other check sees.
+    assert copied["dynamics_error"] < 1e-6 and copied["coverage"] > 0.9
+
+
+def test_a_quarter_of_copies_is_found_and_estimated() -> None:
+    rng = np.random.default_rng(1)
+    real, fresh = rows(rng.normal(size=(600, 3))), rng.normal(size=(300, 3))
+    seen = np.concatenate([t.observations[0] for t in real]).reshape(-1, 2)[:100]
+    fresh[:100, :2] = seen
+    fresh[:100, 2] = [t.actions[0, 0] for t in real][:100]
+    mixed = rows(fresh, [t.observations[1] for t in real][:100])
+    summary = audit(mixed, real, config=CONFIG).summary
+    assert summary["copied_share"] == pytest.approx(1 / 3, abs=0.03) and summary["copies"]
+
+
+def rows(values: np.ndarray, successors: list[np.ndarray] | None = None) -> Demonstrations:
+    """Transitions in a plane with one action; the successor is 0.5 + s, or given for the first ones."""
+    trajectories = []
+    for place, row in enumerate(values):
+        after = row[:2] + 0.5 if successors is None or place >= len(successors) else successors[place]
+        trajectories.append(Trajectory(np.stack([row[:2], after]), row[2:3][None], None, None, None))
+    return Demonstrations(tuple(trajectories), kind="transitions")
+
+
+def test_clipped_velocities_are_left_out_and_their_share_is_told() -> None:
+    demos = load_demos(bundled_demos("Hopper-v5")).first(2)
+
+    def clip(obs: Any, actions: Any, next_obs: Any) -> tuple[Any, Any, Any]:
+        hidden = obs.copy()
+        hidden[:90, 5] = 10.0
+        return hidden[:100], actions[:100], next_obs[:100]
+
+    made = as_transitions(demos, clip)
+    shown = np.mean([(np.abs(t.observations[0, 5:]) < 10).all() for t in made])
+    summary = audit(made, demos, config=QUICK).summary
+    assert 0 < shown <= 0.1 and summary["checked_share"] == pytest.approx(shown)
+    assert summary["dynamics_error"] < 1e-6
+
+
+def test_without_a_simulator_the_other_checks_run_and_the_reason_is_said() -> None:
+    rng = np.random.default_rng(0)
+    real, made = rows(rng.normal(size=(80, 3))), rows(rng.normal(size=(80, 3)))
+    summary = audit(made, real, config=QUICK).summary
+    assert "names no environment" in summary["skipped"]["dynamics"] and summary["dynamics_error"] is None
+    assert summary["auc"] is not None and summary["ks_max"] is not None
+    named = audit(made, replace(real, env_id="LunarLander-v3"), config=QUICK).summary
+    assert "state can be set" in named["skipped"]["dynamics"]
+    named = audit(made, replace(real, env_id="Reacher-v5"), config=QUICK).summary
+    assert "do not list positions" in named["skipped"]["dynamics"]
+
+
+def test_a_set_that_cannot_be_compared_is_one_clear_error() -> None:
+    real = rows(np.random.default_rng(0).normal(size=(60, 3)))
+    wide = Demonstrations(tuple(Trajectory(np.zeros((2, 5)), t.actions, None, None, None) for t in real))
+    with pytest.raises(InputError, match=r"'observations': expected float64 \[2\].*found float64 \[5\]"):
+        audit(wide, real)
+    broken = real.trajectories[7].observations.copy()
+    broken[0, 0] = np.nan
+    edited = (*real.trajectories[:7], replace(real.trajectories[7], observations=broken), *real.trajectories[8:])
+    with pytest.raises(InputError, match="'observations' of episode 7 holds NaN"):
+        audit(replace(real, trajectories=edited), real)
+    with pytest.raises(InputError, match="expected 'Hopper-v5', found 'Walker2d-v5'"):
+        audit(replace(real, env_id="Walker2d-v5"), replace(real, env_id="Hopper-v5"))
+    with pytest.raises(InputError, match="obs are"):
+        audit(real, replace(real, env_id="Hopper-v5"))
+    with pytest.raises(InputError, match="holds 3 steps"):
+        audit(real.first(3), real)
+
+
+def test_held_out_episodes_set_the_distance_where_the_training_file_is_given(hopper: dict[str, dict[str, Any]]) -> None:
+    assert "each training episode in turn" in hopper["copied"]["held_out"]
+    demos = load_demos(bundled_demos("Hopper-v5")).first(4)
+    summary = audit(demos.first(1), demos, train=demos.first(2), config=QUICK).summary
+    assert summary["held_out"].startswith("2 real trajectories") and summary["copies"]
+
+
+def test_equal_seeds_give_equal_audits() -> None:
+    demos = load_demos(bundled_demos("CartPole-v1"))
+    first, second = (audit(demos.first(2), demos, config=AuditConfig(rows=100, seed=3)).summary for _ in range(2))
+    assert first == second
