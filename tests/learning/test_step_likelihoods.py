@@ -13,8 +13,8 @@ from gail.generators import fit
 pytestmark = pytest.mark.slow
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "mdrnn": {"data_kind": "segments", "length": 32, "steps": 1000, "batch_size": 32},
-    "transformer": {"data_kind": "innovations", "length": 4, "steps": 200, "batch_size": 32},
+    "mdrnn": {"data_kind": "segments", "length": 32, "steps": 300, "batch_size": 32},
+    "transformer": {"data_kind": "innovations", "length": 4, "steps": 60, "batch_size": 32, "warmup": 20},
 }
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 ENV = "Pendulum-v1"
 IN_THE_WORLD = ExpertConfig(
-    steps=150_000,
+    steps=100_000,
     num_envs=64,
     ppo=PPOConfig(horizon=50, learning_rate=1e-3, gamma=0.9, minibatch_size=320),
 )
