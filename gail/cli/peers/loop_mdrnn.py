@@ -34,14 +34,18 @@ class Model(nn.Module):
         self.recurrence, self.dynamics = nn.LSTM(OBS + ACTION, WIDTH, batch_first=True), Mixture(WIDTH, OBS + 1)
         self.ends = nn.Sequential(nn.Linear(WIDTH + OBS, WIDTH), nn.SiLU(), nn.Linear(WIDTH, 2))
         self.deciding = nn.Sequential(nn.Linear(WIDTH + OBS, WIDTH), nn.SiLU())
+        hidden = (nn.Linear(WIDTH + OBS + ACTION, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU())
+        self.answering = nn.Sequential(*hidden)
         self.behaviour, self.first = Mixture(WIDTH, ACTION), Mixture(1, OBS)
 
     def forward(self, x: Tensor) -> Tensor:
         """Negative log-likelihood."""
         obs, action, reward, over, ended = x.split([OBS, ACTION, 1, 1, 1], -1)
-        past = self.recurrence(torch.cat([obs, action], -1)[:, :-1])[0]
+        known = torch.cat([obs, action], -1)[:, :-1]
+        past = self.recurrence(known)[0]
         answers, playing = torch.cat([obs[:, 1:] - obs[:, :-1], reward[:, :-1]], -1), 1 - over[..., 0]
-        dynamics = -(self.dynamics.log_prob(past, answers) * playing[:, 1:]).mean()
+        answering = self.answering(torch.cat([past, known], -1))
+        dynamics = -(self.dynamics.log_prob(answering, answers) * playing[:, 1:]).mean()
         ends = self.ends(torch.cat([past, obs[:, 1:]], -1))
         ends = F.binary_cross_entropy_with_logits(ends, torch.cat([over, ended], -1)[:, 1:])
         decided = self.deciding(torch.cat([F.pad(past, (0, 0, 1, 0)), obs], -1))
