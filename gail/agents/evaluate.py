@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.spaces import Box
+from torch import Tensor
 
 from gail.agents.policy import Policy, RandomPolicy, state_after
 from gail.core.errors import InputError
@@ -75,6 +76,14 @@ def _turns(rows: int, width: int) -> np.ndarray:
     return (agent - copy) % width * (rows // width) + copy
 
 
+def restart_states(policy: Policy, state: Tensor | None, ended: Tensor) -> Tensor | None:
+    """A policy's ``state`` ``[N, ...]``, as at an episode's start where ``ended`` ``[N]``; None without memory."""
+    if state is None:
+        return None
+    fresh = policy.initial_state(len(state))
+    return torch.where(ended.view(-1, *[1] * (state.ndim - 1)), fresh, state)
+
+
 @torch.no_grad()
 def evaluate_policy(
     policy: Policy, env: VecEnv, *, episodes: int, deterministic: bool = True, seed: int = EVALUATION_SEED
@@ -121,10 +130,7 @@ def evaluate_policy(
                 returns[i].append(float(running[i]))
                 lengths[i].append(int(length[i]))
             running[i], length[i] = 0.0, 0
-        if state is not None:
-            fresh = policy.initial_state(n)
-            mask = ended.to(env.device)
-            state = torch.where(mask.view(-1, *[1] * (state.ndim - 1)), fresh, state)
+        state = restart_states(policy, state, ended.to(env.device))
     return Evaluation(
         np.asarray([r for rows in returns for r in rows]), np.asarray([x for rows in lengths for x in rows])
     )

@@ -21,7 +21,7 @@ from gail.agents.suite import evaluate_suite, match_games, suite_games
 from gail.cli.options import Common, parse, parse_kwargs, print_json, print_protocol, show, show_groups
 from gail.core.errors import InputError
 from gail.generators import evaluate_targets
-from gail.report import asked_returns_picture, policy_video, suite_report
+from gail.report import asked_returns_picture, groups_video, policy_video, suite_report
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,10 @@ def _groups(arguments: Arguments) -> dict[str, Any]:
     """A run with one policy per group of agents, in the environment that it was trained in."""
     if len(arguments.sources) > 1:
         raise InputError(f"{arguments.sources[1]}: a run with one policy per group of agents is evaluated alone")
-    for name in ("env", "env_kwargs", "protocol", "suite", "video"):
+    for name in ("env", "env_kwargs", "protocol", "suite"):
         if getattr(arguments, name) is not None:
             raise InputError(f"--{name.replace('_', '-')}: not for a run with one policy per group of agents")
+    _check_video(arguments)
     result = evaluate_group_run(
         arguments.sources[0],
         episodes=50 if arguments.episodes is None else arguments.episodes,
@@ -106,7 +107,16 @@ def _groups(arguments: Arguments) -> dict[str, Any]:
         device=arguments.device,
     )
     show_groups(result["groups"])
-    return result
+    if arguments.video is None:
+        return result
+    groups_video(arguments.sources[0], arguments.video, seed=arguments.seed)
+    print(f"video: {arguments.video}")
+    return result | {"video": str(arguments.video)}
+
+
+def _check_video(arguments: Arguments) -> None:
+    if arguments.video is not None and arguments.video.exists():
+        raise InputError(f"{arguments.video}: exists already; choose another --video")
 
 
 def _asked_returns(arguments: Arguments) -> dict[str, Any]:
@@ -148,8 +158,7 @@ def _asked_returns(arguments: Arguments) -> dict[str, Any]:
 def _one_environment(arguments: Arguments) -> dict[str, Any]:
     if arguments.out is not None:
         raise InputError("--out: for --suite only")
-    if arguments.video is not None and arguments.video.exists():
-        raise InputError(f"{arguments.video}: exists already; choose another --video")
+    _check_video(arguments)
     result = evaluate_runs(
         _entrants(arguments),
         env_id=arguments.env,

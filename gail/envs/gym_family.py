@@ -23,6 +23,10 @@ _ASYNC_FROM = 8
 """From this many environments on, worker processes earn back what their signalling costs."""
 
 
+class NotGymnasium(InputError):
+    """A name or callable makes something else than a Gymnasium environment."""
+
+
 def make_resolved(found: Resolved, request: Request) -> VecEnv:
     """A batch of what a user's name or callable means."""
     return make_batch(found, request) if isinstance(found, Batch) else _make_single_envs(found, request)
@@ -73,7 +77,7 @@ def clear_errors(spec: EnvSpec, kwargs: dict[str, Any]) -> Iterator[None]:
     except TypeError as error:
         if "must inherit from the gymnasium.Env" in str(error):
             made = str(error).partition("actual class: ")[2].partition(">")[0].removeprefix("<class ")
-            raise InputError(f"{spec_id(spec)}: makes {made}, expected a gymnasium.Env") from error
+            raise NotGymnasium(f"{spec_id(spec)}: makes {made}, expected a gymnasium.Env") from error
         if "unexpected keyword argument" not in str(error):
             raise
         raise InputError(_keyword_advice(spec, kwargs, error)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import torch
 from gymnasium.envs.registration import EnvSpec
@@ -15,11 +15,12 @@ from gail.envs.atari_family import ATARI, named_game
 from gail.envs.custom import use_as_is
 from gail.envs.envpool_family import ENVPOOL
 from gail.envs.family import Family, Request
-from gail.envs.gym_family import GYMNASIUM, PLUG_INS, make_resolved
+from gail.envs.gym_family import GYMNASIUM, PLUG_INS, NotGymnasium, make_resolved
 from gail.envs.ids import same_environment
 from gail.envs.mujoco_family import MUJOCO
 from gail.envs.native_family import NATIVE
-from gail.envs.pettingzoo_family import PETTINGZOO
+from gail.envs.pettingzoo import PettingZooEnv, is_pettingzoo, makes_pettingzoo
+from gail.envs.pettingzoo_family import PETTINGZOO, make_agents
 from gail.envs.resolve import UnknownEnvironment, callable_id, resolve
 from gail.envs.vec import VecEnv
 from gail.envs.worker_options import WorkerOptions
@@ -33,8 +34,8 @@ _FEW = 12
 _OWN_KEYWORDS = ("env", "num_envs", "device", "backend", "workers")
 """Of :func:`make_vec`: no environment can have them, whatever a file or a flag says."""
 
-EnvLike = str | Callable[..., Any] | VecEnv
-"""An id, a callable that makes one environment or a batch, or a batch that is used as it is."""
+EnvLike = str | Callable[..., Any] | VecEnv | PettingZooEnv
+"""An id, a callable that makes one environment or a batch, a batch used as it is, or a PettingZoo environment."""
 
 
 def make_vec(
@@ -52,8 +53,9 @@ def make_vec(
         env: an id: one that is registered (``Hopper-v5``), an installed package's entry point, ``module:Id``,
             ``module:Class`` or ``file.py:Class`` (:mod:`gail.envs.resolve` tells what each means), or a PettingZoo
             module (``mpe2.simple_spread_v3``, :mod:`gail.envs.pettingzoo`); or a callable that
-            makes one Gymnasium environment from keywords, or a batch where it takes ``num_envs`` and ``device``; or
-            a :class:`VecEnv`, which is returned as it is, with its own ``num_envs``.
+            makes one Gymnasium or PettingZoo environment from keywords, or a batch where it takes ``num_envs`` and
+            ``device``; or a :class:`VecEnv`, which is returned as it is, with its own ``num_envs``; or a PettingZoo
+            environment, which is the only copy and left open.
         num_envs: N, at least 1; of a PettingZoo environment, copies, each of which has a row per possible agent.
         device: where every tensor of a step lives; None: the processor (an object's own device).
         backend: ``native`` (torch tensors, any device), ``mujoco`` (threads of this process inside MuJoCo), ``sync``
@@ -72,8 +74,16 @@ def make_vec(
     request = _request(env, num_envs, device, backend, workers, env_kwargs)
     if isinstance(env, VecEnv):
         return use_as_is(env, request)
+    if is_pettingzoo(env):
+        return make_agents(env, request)
     if not isinstance(env, str):
-        return make_resolved(resolve(env), request)
+        make = cast("Callable[..., Any]", env)
+        try:
+            return make_resolved(resolve(make), request)
+        except NotGymnasium:
+            if not makes_pettingzoo(make, request.kwargs):
+                raise
+        return make_agents(make, request)
     try:
         family = _family(request)
         if family is not None:
@@ -130,7 +140,9 @@ def single_spec(env: EnvLike, num_envs: int = 1, backend: str = "auto", **env_kw
     request = _request(env, num_envs, None, backend, None, env_kwargs)
     if isinstance(env, VecEnv) or (isinstance(env, str) and _family(request) not in (PLUG_INS, GYMNASIUM)):
         return None
-    found = resolve(env)
+    if is_pettingzoo(env):
+        return None
+    found = resolve(cast("str | Callable[..., Any]", env))
     return found if isinstance(found, EnvSpec) else None
 
 

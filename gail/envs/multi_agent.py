@@ -29,11 +29,13 @@ from gail.core.random import derive_seed
 from gail.envs.agent_group import AgentRows, GroupVecEnv
 from gail.envs.ids import is_module_path
 from gail.envs.leaves import element_layout
-from gail.envs.pettingzoo import ParallelGame, find_maker
+from gail.envs.pettingzoo import ParallelGame, PettingZooEnv, find_maker, is_pettingzoo
+from gail.envs.rendering import prepare_headless
+from gail.envs.resolve import callable_id
 from gail.envs.vec import State, Step
 
-Source = str | Callable[..., Any]
-"""A PettingZoo id, or a callable that makes one environment from keywords."""
+Source = str | Callable[..., Any] | PettingZooEnv
+"""A PettingZoo id, a callable that makes one environment from keywords, or one environment."""
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -65,8 +67,9 @@ class MultiAgentEnv:
         """Make ``num_envs`` copies.
 
         Args:
-            source: an id (see :mod:`gail.envs.pettingzoo`), or a callable that makes one PettingZoo environment
-                (parallel or AEC) from ``env_kwargs``.
+            source: an id (see :mod:`gail.envs.pettingzoo`); a callable that makes one PettingZoo environment
+                (parallel or AEC) from ``env_kwargs``; or such an environment, which is the only copy, takes no
+                keywords and is left open by :meth:`close`.
             num_envs: how many copies.
             device: where every tensor of a step lives.
             max_episode_steps: cut each episode after so many steps, beside the environment's own limit.
@@ -75,9 +78,14 @@ class MultiAgentEnv:
         Raises:
             InputError: on an unknown module or keyword, a missing package, or a space that is not supported.
         """
-        maker = find_maker(source) if isinstance(source, str) else source
-        name = source if isinstance(source, str) else getattr(source, "__qualname__", type(source).__qualname__)
-        self.env_id = name
+        self.env_id = name = source if isinstance(source, str) else callable_id(source)
+        self._borrowed = is_pettingzoo(source)
+        if self._borrowed and (num_envs != 1 or env_kwargs):
+            found = ", ".join(env_kwargs) or f"num_envs {num_envs}"
+            raise InputError(f"{name}: is one environment, found {found}; pass what makes it, for copies and keywords")
+        if env_kwargs.get("render_mode") is not None:
+            prepare_headless()
+        maker: Any = find_maker(source) if isinstance(source, str) else (lambda: source) if self._borrowed else source
         self.env_kwargs = dict(env_kwargs)
         if max_episode_steps is not None:
             self.env_kwargs["max_episode_steps"] = max_episode_steps
@@ -310,13 +318,18 @@ class MultiAgentEnv:
         spans = [(rows.obs, state["groups"][name]["obs"], self._span(rows, copy)) for name, rows in self.rows.items()]
         return all(now[span].tobytes() == saved.cpu().numpy()[span].tobytes() for now, saved, span in spans)
 
+    @property
+    def render_fps(self) -> float | None:
+        """Steps per second of play, where the environment says so."""
+        return self._games[0].env.metadata.get("render_fps")
+
     def render(self) -> list[np.ndarray]:
         """One RGB frame ``[H, W, 3]`` per copy; needs ``render_mode="rgb_array"``."""
         return [game.render() for game in self._games]
 
     def close(self) -> None:
-        """Close every copy."""
-        for game in self._games:
+        """Close every copy but the caller's own environment."""
+        for game in () if self._borrowed else self._games:
             game.close()
 
 

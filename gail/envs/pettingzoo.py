@@ -13,11 +13,12 @@ import inspect
 import os
 import pkgutil
 import re
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -29,6 +30,17 @@ from gail.envs.spaces import MaskedBox
 
 Maker = Callable[..., Any]
 """Takes an environment's keywords and makes one PettingZoo environment, parallel or AEC."""
+
+
+class PettingZooEnv(Protocol):
+    """What a PettingZoo ``ParallelEnv`` or ``AECEnv`` has, of which this package needs no types."""
+
+    possible_agents: list[Any]
+    agents: list[Any]
+
+    def close(self) -> Any:
+        """Free what it holds."""
+
 
 _LEAKY = re.compile(r"pettingzoo\.butterfly\.knights_archers_zombies\w*")
 """Modules whose environments carry state from one episode into the next, so that a seed does not repeat an episode."""
@@ -59,6 +71,22 @@ def find_maker(env_id: str) -> Maker:
             f"{env_id}: module has neither parallel_env nor env, expected a PettingZoo environment's module"
         )
     return lambda **kwargs: _make(env_id, module, maker, kwargs)
+
+
+def is_pettingzoo(made: object) -> bool:
+    """Whether ``made`` is a PettingZoo environment; imports nothing, because whoever made one has."""
+    if "pettingzoo" not in sys.modules:
+        return False
+    from pettingzoo import AECEnv, ParallelEnv
+
+    return isinstance(made, ParallelEnv | AECEnv)
+
+
+def makes_pettingzoo(make: Maker, kwargs: Mapping[str, Any]) -> bool:
+    """Whether ``make`` makes a PettingZoo environment from ``kwargs``; it makes one to see, and closes it."""
+    made = make(**{name: value for name, value in kwargs.items() if name != "max_episode_steps"})
+    made.close()
+    return is_pettingzoo(made)
 
 
 def _import_advice(env_id: str, error: ImportError) -> str:
@@ -118,8 +146,9 @@ class ParallelGame:
         """
         self.env_id, self._make = env_id, make
         # Knights, archers, zombies (PettingZoo 1.27) never resets its spawn timer: there each episode gets a new one.
-        self._remake = _LEAKY.fullmatch(env_id) is not None
-        self.env, self._turn = self._parallel(make())
+        made = make()
+        self._remake = _LEAKY.match(type(made.unwrapped).__module__) is not None
+        self.env, self._turn = self._parallel(made)
         self.agents: tuple[Any, ...] = tuple(self.env.possible_agents)
         self.action_spaces = {agent: self.env.action_space(agent) for agent in self.agents}
         self.observation_spaces = {
@@ -225,8 +254,17 @@ class ParallelGame:
         return row
 
     def render(self) -> np.ndarray:
-        """An RGB frame ``[H, W, 3]``."""
-        return np.asarray(self.env.render(), dtype=np.uint8)
+        """An RGB frame ``[H, W, 3]``.
+
+        Raises:
+            InputError: where the environment draws none.
+        """
+        frame = self.env.render()
+        if frame is None:
+            raise InputError(
+                f"{self.env_id}: render() returned nothing, expected a frame; make it with render_mode='rgb_array'"
+            )
+        return np.asarray(frame, dtype=np.uint8)
 
     def close(self) -> None:
         """Close the environment."""

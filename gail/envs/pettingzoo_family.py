@@ -7,7 +7,9 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from gail.core.errors import InputError
 from gail.envs.family import Family, Request
 from gail.envs.ids import is_module_path
 from gail.envs.vec import VecEnv
@@ -28,10 +30,23 @@ def _ids() -> Iterator[str]:
                     yield f"{prefix}.{module.name}"
 
 
-def _make(request: Request) -> VecEnv:
+def make_agents(source: Any, request: Request) -> VecEnv:
+    """A batch of the PettingZoo environment that ``source`` names, makes or is.
+
+    Raises:
+        InputError: on another backend, or see :func:`gail.envs.multi_agent.make_shared`.
+    """
     from gail.envs.multi_agent import make_shared
 
-    return make_shared(request.env_id, request.num_envs, request.device, **request.kwargs)
+    if request.backend not in ("auto", *PETTINGZOO.backends):
+        raise InputError(f"{request.env_id}: has no backend {request.backend!r}, expected one of auto, sync")
+    return make_shared(source, request.num_envs, request.device, **request.kwargs)
 
 
-PETTINGZOO = Family("PettingZoo", ("sync",), _ids, lambda request: is_module_path(request.env_id), _make)
+PETTINGZOO = Family(
+    "PettingZoo",
+    ("sync",),
+    _ids,
+    lambda request: is_module_path(request.env_id),
+    lambda request: make_agents(request.env_id, request),
+)

@@ -92,8 +92,8 @@ def spec_id(spec: EnvSpec) -> str:
     return spec.text if isinstance(spec, CustomSpec) else spec.id
 
 
-def callable_id(env: Callable[..., Any]) -> str:
-    """The id of what a Python callable makes; no file can make it from that."""
+def callable_id(env: object) -> str:
+    """The id of what a Python callable makes, or of an object; no file can make it from that."""
     return f"{CALLABLE_PREFIX}{_name_of(env)}"
 
 

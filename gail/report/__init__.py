@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gail.report.agents_video import groups_video as groups_video
     from gail.report.asked_returns import asked_returns_picture as asked_returns_picture
     from gail.report.load import Run as Run
     from gail.report.load import load_run as load_run
@@ -27,6 +28,7 @@ _HOMES = {
     "build_report": "page",
     "comparison_table": "table",
     "comparison_video": "video",
+    "groups_video": "agents_video",
     "load_run": "load",
     "load_runs": "load",
     "policy_video": "video",
@@ -40,6 +42,7 @@ __all__ = [
     "build_report",
     "comparison_table",
     "comparison_video",
+    "groups_video",
     "load_run",
     "load_runs",
     "policy_video",

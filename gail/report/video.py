@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
-from PIL import Image
 
 from gail.agents.evaluate import EVALUATION_SEED, check_spaces
 from gail.agents.find_policy import find_policy
@@ -25,10 +24,10 @@ from gail.envs.ids import is_module_path, require_registered
 from gail.envs.native_family import NATIVE_IDS
 from gail.envs.rendering import Frame
 from gail.envs.resolve import Batch, resolve
+from gail.report.agents_video import agents_video
+from gail.report.frames import MAX_FPS, MAX_HEIGHT, shrink, video_rate
 from gail.report.load import load_run
 
-_MAX_FPS = 30
-_MAX_HEIGHT = 320
 _NAMES = {"gail": "GAIL", "bc": "BC"}
 
 
@@ -164,7 +163,8 @@ def policy_video(
     found = find_policy(source, env_id, env_kwargs, sb3=sb3)
     env_id = env_text(found.env_id)
     if is_module_path(env_id):
-        raise InputError(f"{env_id}: videos of several agents are not drawn yet")
+        kwargs = found.env_kwargs
+        return agents_video(found.policy, Path(out), env_id=env_id, env_kwargs=kwargs, seed=seed, seconds=seconds)
     kwargs = {**_camera(env_id), **found.env_kwargs, "render_mode": "rgb_array"}
     env = _renderer(env_id, kwargs)
     try:
@@ -191,7 +191,7 @@ def _camera(env_id: str) -> dict[str, Any]:
     found = resolve(env_id) if env_id not in NATIVE_IDS else None
     if not isinstance(found, EnvSpec) or not str(found.entry_point).startswith("gymnasium.envs.mujoco"):
         return {}
-    return {"camera_name": "track", "width": _MAX_HEIGHT, "height": _MAX_HEIGHT}
+    return {"camera_name": "track", "width": MAX_HEIGHT, "height": MAX_HEIGHT}
 
 
 def _policy(path: str | Path) -> tuple[Policy, str]:
@@ -212,12 +212,11 @@ def _frame_rate(env_id: str, env_kwargs: dict[str, Any]) -> tuple[float, int]:
     # MuJoCo environments know their rate only once they are made.
     found = resolve(env_id)
     if isinstance(found, Batch):
-        return float(_MAX_FPS), 1
+        return float(MAX_FPS), 1
     env = make_env(found, env_kwargs)
-    steps_per_second = env.metadata.get("render_fps") or _MAX_FPS
+    steps_per_second = env.metadata.get("render_fps") or MAX_FPS
     env.close()
-    stride = -(-int(steps_per_second) // _MAX_FPS)
-    return steps_per_second / stride, stride
+    return video_rate(steps_per_second)
 
 
 def _replay(env: VecEnv, seed: int, recorded: Trajectory) -> _Episode:
@@ -253,13 +252,5 @@ def _frames(env: VecEnv, seed: int, episode: _Episode, stride: int, steps: int) 
     env.reset(seed)
     for index, action in enumerate(episode.actions[:steps]):
         if index % stride == 0:
-            yield _shrink(env.render()[0])
+            yield shrink(env.render()[0])
         env.step(torch.as_tensor(np.asarray(action))[None])
-
-
-def _shrink(frame: Frame) -> Frame:
-    height, width = frame.shape[:2]
-    if height <= _MAX_HEIGHT:
-        return frame
-    size = (round(width * _MAX_HEIGHT / height), _MAX_HEIGHT)
-    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS), dtype=np.uint8)

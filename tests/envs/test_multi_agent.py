@@ -10,7 +10,7 @@ import torch
 from scripted_agents import Scripted
 
 from gail.core.errors import EnvironmentFault, InputError
-from gail.envs import check_environment, check_vec_env, make_vec
+from gail.envs import check_environment, check_vec_env, make_vec, open_vec
 from gail.envs.ids import require_registered
 from gail.envs.multi_agent import episode_seed, make_multi_agent, make_shared
 from gail.envs.pettingzoo_family import PETTINGZOO
@@ -210,3 +210,55 @@ def test_the_checker_looks_at_every_group_and_asks_pettingzoo(monkeypatch: pytes
     monkeypatch.setattr(Scripted, "_obs", lambda self, agent: -np.ones(self.observation_space(agent).shape) - self.t)
     report = check_environment("mpe2.simple_tag_v3", num_envs=2, steps=30)
     assert [finding.rule for finding in report.findings] == ["obs-in-space"] * 2  # one per group
+
+
+@pytest.mark.parametrize("make", [Scripted, lambda **kwargs: Scripted(**kwargs)])
+def test_make_vec_plays_what_a_callable_makes_in_pettingzoos_interface(make) -> None:
+    env = make_vec(make, 2, max_episode_steps=4)
+    assert (env.num_envs, env.rows_per_env, env.max_episode_steps) == (6, 3, 4)
+    assert env.env_id.startswith("callable:")
+    assert env.reset(70)[:, 0].tolist() == [70, 70, 0, 71, 71, 0]
+    assert play(env, 4)[3].truncated.tolist() == [True, False, True] * 2
+
+
+def test_pettingzoo_has_no_worker_processes() -> None:
+    with pytest.raises(InputError, match=r"has no backend 'async', expected one of auto, sync"):
+        make_vec(Scripted, 2, backend="async")
+
+
+def test_make_vec_takes_one_pettingzoo_environment_and_leaves_it_open() -> None:
+    class Closable(Scripted):
+        closed = False
+
+        def close(self):
+            self.closed = True
+
+    own = Closable()
+    with open_vec(own, 1) as env:
+        assert env.reset(3)[:, 0].tolist() == [3, 3, 0]
+        assert play(env, 3)[2].terminated.tolist() == [False, True, False]
+    assert not own.closed
+    with pytest.raises(InputError, match="is one environment, found num_envs 2; pass what makes it"):
+        make_vec(own, 2)
+
+
+def test_a_callable_that_makes_neither_kind_is_refused() -> None:
+    class Neither:
+        unwrapped, metadata = None, {"render_modes": []}
+
+        def close(self):
+            pass
+
+    with pytest.raises(InputError, match=r"makes .*, expected a gymnasium\.Env"):
+        make_vec(Neither, 1)
+
+
+def test_an_environment_that_draws_nothing_says_how_to_make_it() -> None:
+    class Blind(Scripted):
+        def render(self):
+            return None
+
+    env = make_vec(Blind, 1)
+    env.reset(0)
+    with pytest.raises(InputError, match=r"render\(\) returned nothing, expected a frame; make it with render_mode"):
+        env.render()
