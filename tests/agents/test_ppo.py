@@ -93,6 +93,7 @@ def test_the_normalizer_moves_only_after_the_rounds_last_turn() -> None:
 
 
 def test_a_moving_value_scale_keeps_the_unscaled_predictions() -> None:
+    torch.manual_seed(0)
     policy = new_policy()
     scale, features = ValueScale(policy), torch.randn(20, 3)
     before = scale.unscale(policy.critic(features))

@@ -94,7 +94,7 @@ def test_a_pickle_in_a_token_file_is_refused_and_not_run(tmp_path: Path) -> None
 
 def test_options_of_other_data_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "codes.npy", np.zeros((4, 3), int))
-    with pytest.raises(InputError, match="--length: is for text, segments and returns"):
+    with pytest.raises(InputError, match="--length: is for text, segments, returns, innovations"):
         load_data(tmp_path / "codes.npy", DataConfig(length=8))
     with pytest.raises(InputError, match="--labels: is for images"):
         load_data(tmp_path / "codes.npy", DataConfig(labels=Path("l")))
