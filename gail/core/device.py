@@ -45,7 +45,7 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory that its tensors free, up to a gigabyte, where the C library is glibc.
 
     A training step frees and takes the same large blocks over and over. By default each of them goes back to the system
-    and returns by one page fault per 4 KiB, which costs convolutional networks up to a quarter of their time.
+    and returns by one page fault per 4 KiB, which costs convolutional networks a tenth of their time and more.
     """
     if sys.platform != "linux":
         return

@@ -31,7 +31,7 @@ from gail.generators.audit_distances import (
     neighbourhood,
 )
 from gail.generators.audit_dynamics import CannotReplay, Simulator, linear_successors, row_errors
-from gail.generators.steps import Array, Layout, Steps, layout_of, steps_of
+from gail.generators.steps import Array, Layout, Steps, layout_of, name_of, steps_of
 
 NOISE = 0.05
 """Of the anchor: normal, in units of each column's spread."""
@@ -137,7 +137,7 @@ def audit(
     layout_of(recorded, learned)
     for demos in (made, recorded):
         if demos.steps < _LEAST_ROWS:
-            raise InputError(f"{_name(demos)}: holds {demos.steps} steps, expected at least {_LEAST_ROWS}")
+            raise InputError(f"{name_of(demos)}: holds {demos.steps} steps, expected at least {_LEAST_ROWS}")
     rng = np.random.default_rng(config.seed)
     view = _View.of(layout, made, recorded, rng, config)
     measures: dict[str, Any] = {}
@@ -167,6 +167,7 @@ class _View:
     layout: Layout
     made: Demonstrations
     recorded: Demonstrations
+    all_real: Steps
     synthetic: Steps
     """At most ``config.rows``."""
     real: Steps
@@ -204,6 +205,7 @@ class _View:
             layout,
             made,
             recorded,
+            real,
             some_synthetic,
             some_real,
             np.isin(owner, order[: len(order) // 2]),
@@ -234,7 +236,7 @@ def _dynamics(view: _View, measures: Measures, skipped: dict[str, str], pictures
     measures.update(dict.fromkeys((*names, "dynamics_error_median", "persistence_error", "linear_error")))
     named = view.recorded if view.recorded.env_id else view.made
     try:
-        simulator = Simulator(named.env_id, named.env_kwargs, _name(named))
+        simulator = Simulator(named.env_id, named.env_kwargs, name_of(named))
     except CannotReplay as error:
         skipped["dynamics"] = str(error)
         return
@@ -332,12 +334,12 @@ def _neighbours(view: _View, measures: Measures, skipped: dict[str, str], pictur
 
 def _copies(view: _View, learned: Demonstrations, measures: Measures, pictures: dict[str, Any]) -> None:
     """Distances to the nearest training item, of synthetic rows and of held-out real ones."""
-    training = steps_of(learned)
+    training = view.all_real if learned is view.recorded else steps_of(learned)
     base, owner = view.scaled(training), blocks(training.episode, 2)
     seen = {_fingerprint(trajectory) for trajectory in learned}
     fresh = [place for place, trajectory in enumerate(view.recorded) if _fingerprint(trajectory) not in seen]
     if fresh:
-        held = _some(steps_of(view.recorded), view.config.rows, view.rng, among=fresh)
+        held = _some(view.all_real, view.config.rows, view.rng, among=fresh)
         held_out = nearest_distances(view.scaled(held), base)
         measures["held_out"] = f"{len(fresh)} real trajectories that are not among the training items"
     else:
@@ -402,12 +404,8 @@ def _fingerprint(trajectory: Trajectory) -> bytes:
 def _load(source: str | Path | Demonstrations, env_id: str | None, env_kwargs: dict[str, Any] | None) -> Demonstrations:
     demos = source if isinstance(source, Demonstrations) else load_demos(source, env_id=env_id, env_kwargs=env_kwargs)
     if len(demos) == 0:
-        raise InputError(f"{_name(demos)}: holds no episodes")
+        raise InputError(f"{name_of(demos)}: holds no episodes")
     return demos
-
-
-def _name(demos: Demonstrations) -> str:
-    return str(demos.path or "demonstrations")
 
 
 def _origin(demos: Demonstrations) -> dict[str, Any]:

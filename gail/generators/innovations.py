@@ -18,21 +18,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gail.core.errors import InputError
-from gail.demos.info import file_hash
 from gail.demos.types import Demonstrations, Trajectory
 from gail.generators.columns import GOES_ON, Bins, ColumnCodec, NextToken, draw_rows, end_code, ended_at
-from gail.generators.dataset import Dataset, require_items
-from gail.generators.fields import origin_of, split_episodes
+from gail.generators.dataset import Dataset
+from gail.generators.fields import split_episodes
 from gail.generators.linear import StepLikelihood
 from gail.generators.returns import shaped
-from gail.generators.transitions import (
-    SegmentCodec,
-    describe_segments,
-    episode_rows,
-    episode_windows,
-    held_out_windows,
-    padded,
-)
+from gail.generators.transitions import SegmentCodec, describe_segments, episode_rows, padded, window_data
 
 
 @dataclass(frozen=True)
@@ -178,15 +170,9 @@ def innovation_data(demos: Demonstrations, *, states: int, bins: int, holdout: f
     columns = [padded(_columns(trajectory, segments), states) for trajectory in learned]
     found = tuple(Bins.of(column, bins) for column in torch.cat(columns).unbind(1))
     codec = InnovationCodec(states, segments.longest, found, segments)
-    items, index = episode_windows([_marked(rows, codec) for rows in columns], states)
-    require_items(where, f"windows of {states} states", len(index))
-    held_out = None
-    if held is not None:
-        rows = [_marked(_columns(trajectory, segments), codec) for trajectory in held]
-        kept, places = held_out_windows(rows, states)
-        held_out = Dataset(kept, codec, index=places)
-    origin = origin_of(demos, file_hash(demos.path) if demos.path else None)
-    return Dataset(items, codec, index=index, held_out=held_out, origin=origin)
+    rows = [_marked(episode, codec) for episode in columns]
+    kept = None if held is None else [_marked(_columns(trajectory, segments), codec) for trajectory in held]
+    return window_data(demos, codec, rows, kept, states)
 
 
 def _columns(trajectory: Trajectory, segments: SegmentCodec) -> Tensor:

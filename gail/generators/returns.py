@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gail.demos.info import file_hash
 from gail.demos.types import Demonstrations, Trajectory
 from gail.generators.columns import Bins, ColumnCodec, NextToken, draw_rows, end_code, ended_at
-from gail.generators.dataset import Dataset, require_items
-from gail.generators.fields import describe_field, origin_of, require_rewards, split_episodes
-from gail.generators.transitions import episode_windows, held_out_windows, padded
+from gail.generators.dataset import Dataset
+from gail.generators.fields import describe_field, require_rewards, split_episodes
+from gail.generators.transitions import padded, window_data
 
 
 @dataclass(frozen=True)
@@ -121,15 +120,9 @@ def return_data(demos: Demonstrations, *, states: int, bins: int, holdout: float
         action.shape,
         action.dtype,
     )
-    items, index = episode_windows([_tokens(rows, codec) for rows in columns], states)
-    require_items(demos.path or "demonstrations", f"windows of {states} states", len(index))
-    held_out = None
-    if held is not None:
-        rows = [_tokens(_columns(trajectory, states), codec) for trajectory in held]
-        kept, places = held_out_windows(rows, states)
-        held_out = Dataset(kept, codec, index=places)
-    origin = origin_of(demos, file_hash(demos.path) if demos.path else None)
-    return Dataset(items, codec, index=index, held_out=held_out, origin=origin)
+    rows = [_tokens(episode, codec) for episode in columns]
+    kept = None if held is None else [_tokens(_columns(trajectory, states), codec) for trajectory in held]
+    return window_data(demos, codec, rows, kept, states)
 
 
 def _columns(trajectory: Trajectory, states: int) -> Tensor:

@@ -77,20 +77,20 @@ def layout_of(real: Demonstrations, other: Demonstrations) -> Layout:
             parts, or ``other`` is of another environment or has other shapes than ``real``.
     """
     if real.env_id and other.env_id and not same_environment(real.env_id, other.env_id):
-        raise InputError(f"{_name(other)}: field 'env_id': expected {real.env_id!r}, found {other.env_id!r}")
+        raise InputError(f"{name_of(other)}: field 'env_id': expected {real.env_id!r}, found {other.env_id!r}")
     specs = []
     for field in ("observations", "actions"):
         spec, found = (describe_field(demos, field) for demos in (real, other))
         if (spec.shape, np.dtype(spec.dtype).kind in "iub") != (found.shape, np.dtype(found.dtype).kind in "iub"):
             raise InputError(
-                f"{_name(other)}: field {field!r}: expected {spec.dtype} {list(spec.shape)} per step as in "
-                f"{_name(real)}, found {found.dtype} {list(found.shape)}"
+                f"{name_of(other)}: field {field!r}: expected {spec.dtype} {list(spec.shape)} per step as in "
+                f"{name_of(real)}, found {found.dtype} {list(found.shape)}"
             )
         specs.append(spec)
     for demos in (real, other):
         rewards = [t.rewards for t in demos if t.rewards is not None]
         if rewards and not np.isfinite(np.concatenate(rewards)).all():
-            raise InputError(f"{_name(demos)}: field 'rewards' holds NaN or infinity, expected numbers")
+            raise InputError(f"{name_of(demos)}: field 'rewards' holds NaN or infinity, expected numbers")
     return Layout(*specs)
 
 
@@ -107,5 +107,6 @@ def steps_of(demos: Demonstrations) -> Steps:
     )
 
 
-def _name(demos: Demonstrations) -> str:
+def name_of(demos: Demonstrations) -> str:
+    """Its file, for messages."""
     return str(demos.path or "demonstrations")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gail.demos.info import file_hash
 from gail.demos.types import Demonstrations, Trajectory, to_transitions
-from gail.generators.dataset import Dataset, require_items
+from gail.generators.dataset import Codec, Dataset, require_items
 from gail.generators.fields import ArraySpec, Scaling, describe_field, origin_of, require_rewards, split_episodes
 from gail.generators.linear import LinearDynamics, is_discrete
 
@@ -214,11 +214,22 @@ def segment_data(demos: Demonstrations, *, length: int, holdout: float = 0.0) ->
     """
     learned, held = split_episodes(demos, holdout)
     codec, rows = describe_segments(demos, learned, length)
-    items, index = episode_windows(rows, length)
+    return window_data(demos, codec, rows, None if held is None else state_rows(held, codec), length)
+
+
+def window_data(
+    demos: Demonstrations, codec: Codec, learned: list[Tensor], held: list[Tensor] | None, length: int
+) -> Dataset:
+    """Windows of ``length`` states of the rows ``[T, D]`` of episodes of ``demos``; ``held`` are kept from training.
+
+    Raises:
+        InputError: where there is none.
+    """
+    items, index = episode_windows(learned, length)
     require_items(demos.path or "demonstrations", f"windows of {length} states", len(index))
     held_out = None
     if held is not None:
-        kept, places = held_out_windows(state_rows(held, codec), length)
+        kept, places = held_out_windows(held, length)
         held_out = Dataset(kept, codec, index=places)
     origin = origin_of(demos, file_hash(demos.path) if demos.path else None)
     return Dataset(items, codec, index=index, held_out=held_out, origin=origin)
