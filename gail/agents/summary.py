@@ -37,6 +37,7 @@ def conclude(
     device: torch.device,
     expert_return: float | None = None,
     demo_episodes: int | None = None,
+    synthetic_share: float | None = None,
     worker_restarts: int = 0,
     groups: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -52,8 +53,9 @@ def conclude(
         seconds: wall-clock seconds of training.
         random_return: mean return of random play.
         device: where it ran.
-        expert_return: mean over all episodes of the demonstration file, where there is one.
-        demo_episodes: how many episodes were learned from.
+        expert_return: mean over all recorded episodes of the demonstration file, where there is one.
+        demo_episodes: how many episodes were learned from; None where it was unrelated transitions.
+        synthetic_share: of the transitions that were learned from.
         worker_restarts: how often a fresh worker process took over; from the first on, nothing is exact.
         groups: each group's scores, where several policies were trained.
     """
@@ -74,6 +76,7 @@ def conclude(
         "expert_return": expert_return,
         "normalized_return": score,
         "demo_episodes": demo_episodes,
+        "synthetic_share": synthetic_share,
         "exact_resume": game.exact_resume and worker_restarts == 0,
         "worker_restarts": worker_restarts,
         "device": str(device),

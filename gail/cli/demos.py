@@ -15,6 +15,7 @@ from gail.agents.sb3_zip import SB3Options
 from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json, print_protocol, subcommand
 from gail.core.errors import InputError
 from gail.demos import Columns, Demonstrations, describe, inspect_demos, join_demos, load_demos, save_demos
+from gail.demos.origin import describe_origin
 from gail.demos.replay import replay, replay_native
 from gail.envs import env_text
 
@@ -73,7 +74,11 @@ class ConvertArguments:
 
 @dataclass(frozen=True)
 class JoinArguments:
-    """Write the episodes of several files as one."""
+    """Write several files as one: their episodes, or all steps where one of them holds unrelated transitions.
+
+    Recorded and synthetic files may be joined; the result says in its field `generator` how many of its rows are from
+    where.
+    """
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
     """Files or folders of any kind, of one environment."""
@@ -147,16 +152,22 @@ def _load(path: Path, reading: Reading) -> Demonstrations:
 
 def _print_description(data: dict[str, Any]) -> None:
     for name, value in data.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "parts" in value:
+            shown = f"{value['kind']} of {len(value['parts'])} sets"
+        elif isinstance(value, dict):
             shown = ", ".join(f"{key} {format_value(item)}" for key, item in value.items()) or "-"
         else:
             shown = format_value(value) if value != "" else "-"
         print(f"{name.replace('_', ' '):<14}{shown}")
 
 
+def _describe(demos: Demonstrations) -> dict[str, Any]:
+    return {**describe(demos), "origin": describe_origin(demos)}
+
+
 def _info(argv: list[str]) -> int:
     arguments = parse(InfoArguments, argv, prog="gail demos info", description="Show what a demonstration file holds.")
-    data = describe(_load(arguments.path, arguments.reading))
+    data = _describe(_load(arguments.path, arguments.reading))
     _print_description(data)
     if arguments.common.json:
         print_json(data)
@@ -253,7 +264,7 @@ def _replay(argv: list[str]) -> int:
             "mixed actions: the one held longest counts, the latest of equals"
         )
     demos = result.demos if arguments.native else load_demos(save_demos(result.demos, out, arguments.to))
-    data = describe(demos)
+    data = _describe(demos)
     _print_description(data)
     if arguments.common.json:
         counts = {name: getattr(result, name) for name in ("frames", "recorded_return", "replayed_return", "mixed")}
@@ -263,7 +274,7 @@ def _replay(argv: list[str]) -> int:
 
 def _write(demos: Demonstrations, out: Path, to: Literal["npz", "minari"] | None, common: Common) -> int:
     written = load_demos(save_demos(demos, out, to))
-    data = describe(written)
+    data = _describe(written)
     _print_description(data)
     if common.json:
         print_json(data)

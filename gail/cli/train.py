@@ -22,6 +22,7 @@ from gail.cli.options import (
 )
 from gail.core.errors import InputError
 from gail.demos import load_demos
+from gail.demos.origin import describe_origin
 from gail.envs import make_vec, resolve_env
 from gail.envs.worker_options import WorkerOptions
 from gail.imitation.imitate import imitate
@@ -69,6 +70,8 @@ def run(argv: list[str]) -> int:
     out = arguments.out or default_out("train", arguments.env, arguments.settings.algo)
     demos = load_demos(arguments.demos)
     print_protocol(*resolve_env(arguments.env, demos.env_kwargs if kwargs is None else kwargs))
+    if demos.generator is not None:
+        print(f"{arguments.demos}: {describe_origin(demos)}")
     result = imitate(
         arguments.env,
         demos,

@@ -11,7 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gail.core.errors import InputError
 from gail.core.leaves import Leaves, first_leaf, join_leaves, map_leaves, named_leaves
+
+JOINED = "joined"
+"""The ``kind`` of ``generator`` where several sets were joined; see :mod:`gail.demos.origin`."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Demonstrations:
     kind: str = "episodes"
     """``episodes``, or ``transitions`` where the rows are unrelated steps."""
     generator: dict[str, Any] | None = None
-    """Present exactly when the data is synthetic: kind, hash, seed, parent file's hash."""
+    """Present exactly when any of the data is synthetic: kind, hash, seed, parent file's hash; of a joined set, the
+    parts (see :mod:`gail.demos.origin`)."""
     path: Path | None = None
     """The file they were read from."""
     format: str = ""
@@ -89,13 +94,24 @@ class Demonstrations:
 
     @property
     def returns(self) -> np.ndarray | None:
-        """``[E]`` undiscounted returns, or None where any episode lacks rewards."""
+        """``[E]`` undiscounted returns; None where any episode lacks rewards, or the rows are unrelated transitions."""
+        if self.kind == "transitions":
+            return None
         returns = [t.total_reward for t in self.trajectories]
         known = [r for r in returns if r is not None]
         return np.asarray(known, dtype=np.float64) if len(known) == len(returns) else None
 
     def first(self, episodes: int) -> Demonstrations:
-        """The first ``episodes`` trajectories."""
+        """The first ``episodes`` trajectories.
+
+        Raises:
+            InputError: where fewer are asked of a joined set, whose parts would no longer be as it lists them.
+        """
+        if self.generator is not None and self.generator.get("kind") == JOINED and episodes < len(self):
+            raise InputError(
+                f"{self.path or 'demonstrations'}: is joined of several sets, expected one of them: "
+                f"cut them to {episodes} episodes before they are joined"
+            )
         return replace(self, trajectories=self.trajectories[:episodes])
 
 

@@ -89,7 +89,7 @@ def transition_data(demos: Demonstrations, *, holdout: float = 0.0) -> Dataset:
         InputError: one line naming the file: where shapes differ, values are not finite or nothing is left.
     """
     obs, action = describe_field(demos, "observations"), describe_field(demos, "actions")
-    rewards = demos.returns is not None
+    rewards = all(trajectory.rewards is not None for trajectory in demos)
     if rewards:
         require_rewards(demos, "a model of rewards")
     learned, held = split_episodes(demos, holdout)

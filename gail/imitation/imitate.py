@@ -27,6 +27,7 @@ from gail.core.rundir import open_run, write_summary
 from gail.core.statistics import Interval, mean_interval
 from gail.demos import load_demos
 from gail.demos.info import file_hash
+from gail.demos.origin import expert_return, recorded_steps
 from gail.demos.types import Demonstrations, Transitions, to_transitions
 from gail.envs import EnvLike, VecEnv, env_text, may_be, open_vec, resolve_env
 from gail.envs.gym_async import check_restarts
@@ -44,7 +45,7 @@ class Scale:
     random: float
     """Mean return of random play."""
     expert: float | None
-    """Mean return over all episodes of the demonstrations, where they hold rewards."""
+    """Mean return over all recorded episodes of the demonstrations, where they hold rewards."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,7 @@ def imitate(
         raise InputError(f"{out}: exists already; choose another --out, or --resume to go on with what is there")
 
     random = random_return(env_id, env_kwargs, backend=config.backend, workers=workers).interval.mean
-    returns = demos.returns
-    scale = Scale(random, None if returns is None else float(returns.mean()))
+    scale = Scale(random, expert_return(demos))
     results = []
     for number in seeds:
         directory = out / f"seed-{number}" if out is not None and len(seeds) > 1 else out
@@ -157,8 +157,13 @@ def _check(demos: Demonstrations, env: VecEnv, config: ImitationConfig) -> None:
         )
     if len(demos) == 0:
         raise InputError(f"{where}: holds no episodes")
+    if demos.kind == "transitions":
+        for flag, value, whole in (("demo-episodes", config.demo_episodes, None), ("subsample", config.subsample, 1)):
+            if value != whole:
+                raise InputError(f"--{flag}: {value}, but {where} holds unrelated transitions, no episodes")
     if config.demo_episodes is not None and config.demo_episodes > len(demos):
         raise InputError(f"{where}: holds {len(demos)} episodes, --demo-episodes asks for {config.demo_episodes}")
+    _chosen(demos, config)
     spaces = dict(named_leaves("observations", leaf_spaces(env.observation_space))) | {"actions": env.action_space}
     for episode, trajectory in enumerate(demos):
         recorded = dict(named_leaves("observations", trajectory.observations)) | {"actions": trajectory.actions}
@@ -175,6 +180,10 @@ def _check(demos: Demonstrations, env: VecEnv, config: ImitationConfig) -> None:
                 bad = next((row for row in rows if not space.contains(row if space.shape else int(row))), None)
                 if bad is not None:
                     raise InputError(f"{found} hold {bad}, expected elements of {space}")
+
+
+def _chosen(demos: Demonstrations, config: ImitationConfig) -> Demonstrations:
+    return demos if config.demo_episodes is None else demos.first(config.demo_episodes)
 
 
 def _executed(expert: Transitions, env: VecEnv) -> Transitions:
@@ -202,7 +211,7 @@ def _run_seed(
     progress: bool,
 ) -> SeedResult:
     device = resolve_device(config.device)
-    chosen = demos.first(config.demo_episodes) if config.demo_episodes is not None else demos
+    chosen = _chosen(demos, config)
     pick = make_generator(seed, "subsample")
     expert = to_transitions(chosen, subsample=config.subsample, generator=pick, device=device)
     build = _behaviour_cloning if config.algo == "bc" else _gail
@@ -254,7 +263,8 @@ def _run_seed(
         random_return=scale.random,
         device=device,
         expert_return=scale.expert,
-        demo_episodes=len(chosen),
+        demo_episodes=len(chosen) if demos.kind == "episodes" else None,
+        synthetic_share=1.0 - recorded_steps(chosen) / chosen.steps,
         worker_restarts=env.worker_restarts,
     )
     return SeedResult(seed, policy, evaluation, summary, directory)

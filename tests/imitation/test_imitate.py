@@ -16,7 +16,8 @@ from gail.agents.evaluate import evaluate_policy
 from gail.agents.policy import RandomPolicy, load_policy
 from gail.core.errors import InputError
 from gail.core.metrics import meaning
-from gail.demos import Demonstrations, Trajectory, bundled_demos, load_demos
+from gail.demos import Demonstrations, Trajectory, bundled_demos, join_demos, load_demos
+from gail.demos.join import unrelated_transitions
 from gail.envs import make_vec
 from gail.imitation import ImitationConfig, imitate, recipe
 from gail.imitation.discriminator import Discriminator
@@ -185,3 +186,37 @@ def test_episodes_without_an_end_are_an_error_and_not_a_hang(monkeypatch: pytest
     env = make_vec("Pendulum-v1", 2, max_episode_steps=-1)
     with pytest.raises(InputError, match="no episode ended in 300 steps"):
         evaluate_policy(RandomPolicy(env.observation_space, env.action_space), env, episodes=2)
+
+
+def steps_with(demos: Demonstrations, made: int) -> Demonstrations:
+    """The steps of one recorded episode with as many as ``made`` others that claim to be a generator's."""
+    one = demos.first(1)
+    generated = replace(unrelated_transitions(one), generator={"kind": "vae"})
+    return join_demos([one, replace(generated, trajectories=generated.trajectories[:made])])
+
+
+@pytest.mark.parametrize("algo", ["gail", "bc"])
+def test_recorded_and_synthetic_steps_train_together_on_the_recorded_scale(algo: str, demos: Demonstrations) -> None:
+    mixed = steps_with(demos, 50)
+    bc = replace(ImitationConfig().bc, steps=200)
+    summary = imitate("CartPole-v1", mixed, algo=algo, bc=bc, **SMALL).summary
+    recorded = len(demos.trajectories[0])
+    assert summary["expert_return"] == demos.trajectories[0].total_reward
+    assert summary["synthetic_share"] == pytest.approx(50 / (recorded + 50))
+    assert summary["demo_episodes"] is None
+    alone = imitate("CartPole-v1", demos.first(1), algo=algo, bc=bc, **SMALL).summary
+    assert (alone["synthetic_share"], alone["demo_episodes"]) == (0.0, 1)
+
+
+def test_an_episode_and_its_unrelated_steps_clone_to_the_same_policy(demos: Demonstrations) -> None:
+    bc = replace(ImitationConfig().bc, steps=100)
+    one = demos.first(1)
+    policies = [imitate("CartPole-v1", d, algo="bc", bc=bc, **SMALL).policy for d in (one, unrelated_transitions(one))]
+    assert all(torch.equal(a, b) for a, b in zip(*(policy.parameters() for policy in policies), strict=True))
+
+
+@pytest.mark.parametrize("choice", [{"demo_episodes": 1}, {"subsample": 20}])
+def test_unrelated_steps_have_no_episodes_to_choose(choice: dict[str, int], demos: Demonstrations) -> None:
+    flag = next(iter(choice)).replace("_", "-")
+    with pytest.raises(InputError, match=f"--{flag}: .* holds unrelated transitions"):
+        imitate("CartPole-v1", steps_with(demos, 5), **choice, **SMALL)
