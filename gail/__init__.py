@@ -19,6 +19,7 @@ _HOMES = {
     "ExpertConfig": "gail.agents",
     "ImitationConfig": "gail.imitation",
     "InputError": "gail.core.errors",
+    "Proposals": "gail.generators",
     "Step": "gail.envs",
     "Trajectory": "gail.demos",
     "Transitions": "gail.demos",

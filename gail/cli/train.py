@@ -25,6 +25,7 @@ from gail.demos import load_demos
 from gail.demos.origin import describe_origin
 from gail.envs import make_vec, resolve_env
 from gail.envs.worker_options import WorkerOptions
+from gail.generators.proposals import Proposals
 from gail.imitation.imitate import imitate
 from gail.imitation.recipes import ImitationConfig, recipe
 
@@ -81,6 +82,7 @@ def run(argv: list[str]) -> int:
         out=out,
         resume=arguments.resume,
         workers=arguments.workers,
+        proposer=Proposals,
         nonsense_check=arguments.nonsense_check,
     )
     rows = [

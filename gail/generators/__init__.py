@@ -7,6 +7,7 @@ from gail.generators.audit import Audit, AuditConfig, audit
 from gail.generators.fit import FitConfig, FitResult, fit, fit_recipe
 from gail.generators.kinds import KINDS, FittedGenerator, TrainingConfig, load_generator
 from gail.generators.load import DataConfig, load_data
+from gail.generators.proposals import Proposals
 from gail.generators.sample import sample
 from gail.generators.world import World
 
@@ -18,6 +19,7 @@ __all__ = [
     "FitConfig",
     "FitResult",
     "FittedGenerator",
+    "Proposals",
     "TrainingConfig",
     "World",
     "audit",

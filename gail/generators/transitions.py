@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gail.demos.info import file_hash
-from gail.demos.types import Demonstrations, Trajectory, to_transitions
+from gail.demos.types import Demonstrations, Trajectory, Transitions, to_transitions
 from gail.generators.dataset import Codec, Dataset, require_items
 from gail.generators.fields import ArraySpec, Scaling, describe_field, origin_of, require_rewards, split_episodes
 from gail.generators.linear import LinearDynamics, is_discrete
@@ -38,8 +38,8 @@ class TransitionCodec:
         """Rows ``[B, D]`` in units of their spread."""
         return self.scaling.apply(items)
 
-    def decode(self, samples: Tensor) -> Demonstrations:
-        """Samples ``[n, D]`` as demonstrations of kind ``transitions``: each is a trajectory of one step."""
+    def transitions(self, samples: Tensor) -> Transitions:
+        """Samples ``[n, D]`` as a batch of steps, on the host."""
         columns = self.scaling.undo(samples.float().cpu())
         sizes = [self.obs.columns, self.action.columns, self.obs.columns, int(self.rewards), 1]
         obs, action, change, reward, terminated = columns.split(sizes, dim=1)
@@ -48,19 +48,30 @@ class TransitionCodec:
         successor = obs + change if self.obs.count is None else change
         low, high = self.scaling.low[: self.obs.columns], self.scaling.high[: self.obs.columns]
         second = self.obs.from_columns(successor.clamp(low, high) if self.obs.count is None else successor)
-        actions = self.action.from_columns(action)
-        rewards = reward[:, 0].double().numpy() if self.rewards else None
-        ended = (terminated[:, 0] > 0.5).tolist()
+        return Transitions(
+            torch.from_numpy(first),
+            torch.from_numpy(self.action.from_columns(action)),
+            torch.from_numpy(second),
+            terminated[:, 0] > 0.5,
+            reward[:, 0].double() if self.rewards else None,
+        )
+
+    def decode(self, samples: Tensor) -> Demonstrations:
+        """Samples ``[n, D]`` as demonstrations of kind ``transitions``: each is a trajectory of one step."""
+        rows = self.transitions(samples)
+        states = torch.stack([rows.obs, rows.next_obs], 1).numpy()
+        actions, ended = rows.actions.numpy(), rows.terminated.tolist()
+        rewards = None if rows.rewards is None else rows.rewards.numpy()
         return Demonstrations(
             tuple(
                 Trajectory(
-                    np.stack([first[row], second[row]]),
+                    states[row],
                     actions[row : row + 1],
                     None if rewards is None else rewards[row : row + 1],
                     terminated=ended[row],
                     truncated=False,
                 )
-                for row in range(len(columns))
+                for row in range(len(rows))
             ),
             kind="transitions",
         )
@@ -94,14 +105,26 @@ def transition_data(demos: Demonstrations, *, holdout: float = 0.0) -> Dataset:
         require_rewards(demos, "a model of rewards")
     learned, held = split_episodes(demos, holdout)
     require_items(demos.path or "demonstrations", "transitions", learned.steps)
-    items = _columns(learned, obs, action, rewards)
+    items = _columns(to_transitions(learned), obs, action, rewards)
     codec = TransitionCodec(obs, action, rewards, _scaling(items, obs, action))
     return Dataset(
         items,
         codec,
-        held_out=None if held is None else Dataset(_columns(held, obs, action, rewards), codec),
+        held_out=None if held is None else Dataset(_columns(to_transitions(held), obs, action, rewards), codec),
         origin=origin_of(demos, file_hash(demos.path) if demos.path else None),
     )
+
+
+def transition_rows(demos: Demonstrations, rows: Transitions) -> tuple[Tensor, TransitionCodec]:
+    """Items ``[N, D]`` of the given ``rows`` of ``demos``, without rewards, and their codec.
+
+    Raises:
+        InputError: as :func:`transition_data`.
+    """
+    obs, action = describe_field(demos, "observations"), describe_field(demos, "actions")
+    require_items(demos.path or "demonstrations", "transitions", len(rows))
+    items = _columns(rows, obs, action, rewards=False).cpu()
+    return items, TransitionCodec(obs, action, False, _scaling(items, obs, action))
 
 
 def _scaling(items: Tensor, obs: ArraySpec, action: ArraySpec) -> Scaling:
@@ -117,8 +140,7 @@ def _scaling(items: Tensor, obs: ArraySpec, action: ArraySpec) -> Scaling:
     return replace(scaling, low=low, high=high)
 
 
-def _columns(demos: Demonstrations, obs: ArraySpec, action: ArraySpec, rewards: bool) -> Tensor:
-    rows = to_transitions(demos)
+def _columns(rows: Transitions, obs: ArraySpec, action: ArraySpec, rewards: bool) -> Tensor:
     before, after = obs.to_columns(rows.obs), obs.to_columns(rows.next_obs)
     # A small change beside a large state would drown in the state's scale.
     change = after - before if obs.count is None else after

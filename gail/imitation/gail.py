@@ -23,6 +23,7 @@ from gail.demos.types import Demonstrations, Transitions
 from gail.envs.vec import VecEnv
 from gail.imitation.absorbing import GeneratedShare, expert_share
 from gail.imitation.discriminator import Discriminator
+from gail.imitation.pseudo import Proposer, PseudoConfig, PseudoDemonstrations
 from gail.imitation.rewards import REWARDS, RewardName
 
 
@@ -60,6 +61,8 @@ class GAILConfig:
     """The generator's learner."""
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     """The judge."""
+    pseudo: PseudoConfig = field(default_factory=PseudoConfig)
+    """A third player, who proposes demonstrations of its own."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class GAIL:
         policy: the generator, on the environment's device.
         seed: of the environments and of the discriminator's initial weights.
         generators: random streams named ``actions``, ``shuffle`` and ``judge``, on the environment's device.
+        proposer: the generative player, where ``config.pseudo.share`` is above 0.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class GAIL:
         policy: ActorCritic,
         seed: int,
         generators: Mapping[str, torch.Generator],
+        proposer: Proposer | None = None,
     ) -> None:
         self.env, self.expert, self.config, self.policy = env, expert, config, policy
         self.generator = generators["judge"]
@@ -124,7 +129,9 @@ class GAIL:
                 "discriminator", self.discriminator, self.discriminator_loss, learning_rate=judge.learning_rate
             ),
             "policy": self.ppo.player,
+            **({} if proposer is None else proposer.players),
         }
+        self.pseudo = None if proposer is None else PseudoDemonstrations(config.pseudo, proposer, expert)
         self.collector = Collector(env, horizon=config.ppo.horizon, seed=seed, generator=generators["actions"])
         gamma, time_limit = config.ppo.gamma, env.max_episode_steps
         # Where the file does not say how episodes ended, a termination of the policy cannot be judged: counting the
@@ -154,6 +161,9 @@ class GAIL:
             generated = replace(generated, terminated=torch.zeros_like(generated.terminated))
         features = self.discriminator.features(generated).detach()
         yield from self._discriminator_turns(rollout, features)
+        if self.pseudo is not None:
+            yield from self.pseudo.turns()
+            self.pseudo.refill(self.discriminator)
         yield from self.ppo.turns(rollout, self._rewards(rollout, features))
         if self.config.discriminator.updates_per_round > 0:
             # A frozen discriminator must not move by its inputs' scale either.
@@ -176,6 +186,10 @@ class GAIL:
         uniform = torch.rand((3, *shape, 1), device=device, generator=self.generator)
         rows_expert = self.discriminator.features(self.expert)[chosen]
         rows_generated = generated[picks].view(*shape, -1)
+        if self.pseudo is not None and len(self.pseudo.rows):
+            pseudo = self.pseudo.draw(self.discriminator, shape[0] * shape[1], self.generator).view(*shape, -1)
+            instead = torch.rand((*shape, 1), device=device, generator=self.generator) < self.config.pseudo.share
+            rows_expert = torch.where(instead, pseudo, rows_expert)
         if self.absorbing_states:
             rows_expert = torch.where(uniform[0] < self._expert_share, absorbing, rows_expert)
             rows_generated = torch.where(uniform[1] < generated_share, absorbing, rows_generated)
@@ -198,7 +212,8 @@ class GAIL:
 
     def round_metrics(self) -> dict[str, float]:
         """Episode statistics and the rewards that the discriminator gave."""
-        return {**self.collector.stats.metrics(), **{name: float(value) for name, value in self._judged.items()}}
+        judged = {name: float(value) for name, value in self._judged.items()}
+        return {**self.collector.stats.metrics(), **judged, **(self.pseudo.metrics() if self.pseudo else {})}
 
     def shown_metrics(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """The true return and how often the discriminator is right."""
@@ -220,6 +235,7 @@ class GAIL:
             "ppo": self.ppo.state_dict(),
             "judge": self.generator.get_state(),
             "absorbing_counts": self._generated_share.counts,
+            "pseudo": self.pseudo.state_dict() if self.pseudo else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -229,3 +245,5 @@ class GAIL:
         self.ppo.load_state_dict(state["ppo"])
         self.generator.set_state(state["judge"])
         self._generated_share.counts.copy_(state["absorbing_counts"])
+        if self.pseudo:
+            self.pseudo.load_state_dict(state["pseudo"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from gail.envs.leaves import leaf_spaces
 from gail.envs.spaces import is_image
 from gail.envs.worker_options import WorkerOptions
 from gail.imitation.gail import GAIL
+from gail.imitation.pseudo import MakeProposer
 from gail.imitation.recipes import ImitationConfig, recipe
 
 
@@ -84,6 +86,7 @@ def imitate(
     resume: bool = False,
     nonsense_check: bool = False,
     workers: WorkerOptions | None = None,
+    proposer: MakeProposer | None = None,
     progress: bool = True,
     **overrides: Any,
 ) -> ImitationResult:
@@ -100,6 +103,8 @@ def imitate(
         workers: what becomes of worker processes that break; may differ in the runs that are resumed.
         nonsense_check: train once more on demonstrations of a random policy, with the same configuration and seed,
             and report how much of the score that reaches: survival, not imitation.
+        proposer: makes the generative player of pseudo-demonstrations (``gail.Proposals``), where
+            ``config.gail.pseudo.share`` is above 0.
         progress: show progress bars.
         **overrides: fields of ``config`` by name, for example ``steps=200_000``.
 
@@ -120,6 +125,11 @@ def imitate(
         _check(demos, probe, config)
     resolve_device(config.device)
     use_threads(config.threads)
+    propose = proposer if config.algo == "gail" and config.gail.pseudo.share > 0 else None
+    if propose is None and config.gail.pseudo.share > 0 and config.algo == "gail":
+        raise InputError(
+            "pseudo.share: is above 0, expected a proposer, for example imitate(..., proposer=gail.Proposals)"
+        )
     seeds = [seed] if isinstance(seed, int) else list(seed)
     if not seeds or len(set(seeds)) != len(seeds) or not all(0 <= number < 2**31 for number in seeds):
         raise InputError(f"--seed: {seeds}, expected one or more different seeds from 0 to 2**31 - 1")
@@ -132,9 +142,13 @@ def imitate(
     results = []
     for number in seeds:
         directory = out / f"seed-{number}" if out is not None and len(seeds) > 1 else out
-        result = _run_seed(env_id, demos, config, number, env_kwargs, directory, resume, scale, workers, progress)
+        result = _run_seed(
+            env_id, demos, config, number, env_kwargs, directory, resume, scale, workers, propose, progress
+        )
         if nonsense_check:
-            nonsense = _nonsense(env_id, demos, config, number, env_kwargs, directory, resume, scale, workers, progress)
+            nonsense = _nonsense(
+                env_id, demos, config, number, env_kwargs, directory, resume, scale, workers, propose, progress
+            )
             summary = {**result.summary, "nonsense_check": nonsense}
             result = replace(result, summary=summary)
             if directory is not None:
@@ -208,13 +222,14 @@ def _run_seed(
     resume: bool,
     scale: Scale,
     workers: WorkerOptions | None,
+    propose: MakeProposer | None,
     progress: bool,
 ) -> SeedResult:
     device = resolve_device(config.device)
     chosen = _chosen(demos, config)
     pick = make_generator(seed, "subsample")
     expert = to_transitions(chosen, subsample=config.subsample, generator=pick, device=device)
-    build = _behaviour_cloning if config.algo == "bc" else _gail
+    build = _behaviour_cloning if config.algo == "bc" else partial(_gail, propose=propose)
     name = env_text(env_id)
     # Behaviour cloning needs the spaces only.
     num_envs, backend = (1, "auto") if config.algo == "bc" else (config.num_envs, config.backend)
@@ -271,12 +286,19 @@ def _run_seed(
 
 
 def _gail(
-    env: VecEnv, demos: Demonstrations, expert: Transitions, config: ImitationConfig, seed: int
+    env: VecEnv,
+    demos: Demonstrations,
+    expert: Transitions,
+    config: ImitationConfig,
+    seed: int,
+    *,
+    propose: MakeProposer | None,
 ) -> tuple[Game, ActorCritic, int]:
     policy = new_policy(env, seed, **config.gail.ppo.network)
     generators = {name: make_generator(seed, name, env.device) for name in ("actions", "shuffle", "judge")}
     own = derive_seed(seed, "environment")
-    game = GAIL(env, demos, expert, config.gail, policy=policy, seed=own, generators=generators)
+    proposer = None if propose is None else propose(config.gail.pseudo.generator, demos, expert, seed)
+    game = GAIL(env, demos, expert, config.gail, policy=policy, seed=own, generators=generators, proposer=proposer)
     return game, policy, config.steps
 
 
@@ -299,6 +321,7 @@ def _nonsense(
     resume: bool,
     scale: Scale,
     workers: WorkerOptions | None,
+    propose: MakeProposer | None,
     progress: bool,
 ) -> dict[str, Any]:
     """The same run on demonstrations of a random policy, scored on the real expert's scale."""
@@ -307,7 +330,7 @@ def _nonsense(
     count = config.demo_episodes or len(demos)
     noise = collect_demos(player, env_id, episodes=count, env_kwargs=env_kwargs, seed=derive_seed(seed, "nonsense"))
     inner = directory / "nonsense" if directory is not None else None
-    result = _run_seed(env_id, noise, config, seed, env_kwargs, inner, resume, scale, workers, progress)
+    result = _run_seed(env_id, noise, config, seed, env_kwargs, inner, resume, scale, workers, propose, progress)
     return {key: result.summary[key] for key in ("return_mean", "normalized_return")}
 
 
