@@ -24,7 +24,7 @@ from gail.cli.options import (
 )
 from gail.core.errors import InputError
 from gail.envs import make_vec, resolve_env
-from gail.envs.multi_agent import group_names
+from gail.envs.multi_agent import UnlikeAgents
 from gail.envs.worker_options import WorkerOptions
 
 
@@ -59,13 +59,12 @@ def run(argv: list[str]) -> int:
             raise InputError("the environment comes first: gail expert ENV")
         algo = flag_value(argv, "--algo") or "ppo"
         kwargs = parse_kwargs(flag_value(argv, "--env-kwargs")) or {}
-        groups = group_names(argv[0], kwargs)
-        if groups:
-            settings = expert_recipe(argv[0], algo)
-        else:
+        try:
             probe = make_vec(argv[0], 1, **kwargs)
             probe.close()
             settings = expert_recipe(probe.env_id, algo)
+        except UnlikeAgents as unlike:
+            groups, settings = unlike.groups, expert_recipe(argv[0], algo)
         file = flag_value(argv, "--config")
         if file is not None:
             settings = settings_from_file(settings, file)
@@ -86,7 +85,7 @@ def run(argv: list[str]) -> int:
     }
     summary = (
         train_group_experts(arguments.env, **common).summary
-        if len(groups) > 1
+        if groups
         else train_expert(arguments.env, **common, workers=arguments.workers).summary
     )
     row = {

@@ -18,6 +18,7 @@ from gail.core.leaves import Leaves, map_leaves, named_leaves
 from gail.envs.leaves import element_layout, leaf_spaces
 from gail.envs.spaces import legal_actions
 from gail.envs.vec import Step, VecEnv
+from gail.envs.watched import misfit
 
 _SEED = 7
 
@@ -203,13 +204,10 @@ def _check_layout(found: Findings, env: VecEnv, index: int, step: Step) -> None:
 def _check_tensor(
     found: Findings, env: VecEnv, name: str, tensor: Any, shape: tuple[int, ...], dtype: torch.dtype
 ) -> bool:
-    kept = isinstance(tensor, Tensor) and (tuple(tensor.shape), tensor.dtype) == (shape, dtype)
-    kept = kept and tensor.device.type == env.device.type
-    is_tensor = isinstance(tensor, Tensor)
-    what = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}" if is_tensor else str(type(tensor))
+    what = misfit(tensor, shape, dtype, env.device)
     mend = "make the tensor so, for example with torch.zeros(shape, dtype=..., device=self.device)"
-    found.require("layout", kept, name, what, f"{dtype} {list(shape)} on {env.device}", mend)
-    return kept
+    found.require("layout", what is None, name, what or "", f"{dtype} {list(shape)} on {env.device}", mend)
+    return what is None
 
 
 def _check_obs(found: Findings, env: VecEnv, name: str, obs: Leaves) -> None:

@@ -6,14 +6,17 @@ import contextlib
 import io
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from gail.core.errors import EnvironmentFault
 from gail.envs.check import Finding, check_vec_env
 from gail.envs.check_single import check_single_env, check_with_others
-from gail.envs.ids import is_module_path
+from gail.envs.gym_family import clear_errors
 from gail.envs.make import EnvLike, env_text, open_vec, single_spec
-from gail.envs.multi_agent import group_names, make_multi_agent
+from gail.envs.making import making
+from gail.envs.multi_agent import UnlikeAgents, make_multi_agent
+from gail.envs.pettingzoo import Source, agents_of, plays_agents
+from gail.envs.resolve import Agents, MakesAgents, is_pettingzoo
 from gail.envs.vec import VecEnv
 
 
@@ -47,30 +50,40 @@ def check_environment(
     Raises:
         InputError: where the environment cannot be made.
     """
-    findings: list[Finding] = []
-    checkers: list[str] = []
     name = env_text(env)
-    spec = single_spec(env, num_envs, backend, **env_kwargs)
-    if spec is not None:
-        findings += check_single_env(spec, env_kwargs, steps)
-        others, ran = check_with_others(spec, env_kwargs, findings)
-        findings += others
-        checkers += ["gail", *ran]
-    elif is_module_path(name):
-        findings += _check_parallel(name, env_kwargs, steps)
-        checkers.append("pettingzoo")
+    findings, checkers = _check_one(env, num_envs, backend, steps, env_kwargs)
     if not findings:
         # A broken single environment breaks the batch in ways that say less.
-        groups = group_names(name, env_kwargs)
-        if len(groups) > 1:
-            with closing(make_multi_agent(name, num_envs, **env_kwargs)) as multi:
-                for group in groups:  # the others take their first action meanwhile
-                    findings += _check_batch(multi.groups[group], f"{name}, group {group}", steps)
-        else:
+        try:
             with open_vec(env, num_envs, backend=backend, **env_kwargs) as batch:
                 findings += _check_batch(batch, name, steps)
+        except UnlikeAgents as unlike:
+            with closing(make_multi_agent(cast("Source", env), num_envs, **env_kwargs)) as multi:
+                for group in unlike.groups:  # the others take their first action meanwhile
+                    findings += _check_batch(multi.groups[group], f"{name}, group {group}", steps)
         checkers.append("contract")
     return EnvReport(name, tuple(findings), tuple(checkers))
+
+
+def _check_one(
+    env: EnvLike, num_envs: int, backend: str, steps: int, env_kwargs: dict[str, Any]
+) -> tuple[list[Finding], list[str]]:
+    """What is wrong with one environment outside of batches, and who looked."""
+    spec = single_spec(env, num_envs, backend, **env_kwargs)
+    if spec is not None:
+        try:
+            with clear_errors(spec, env_kwargs):
+                findings = check_single_env(spec, env_kwargs, steps)
+        except MakesAgents as error:
+            agents = error.agents
+        else:
+            others, ran = check_with_others(spec, env_kwargs, findings)
+            return [*findings, *others], ["gail", *ran]
+    elif plays_agents(env):
+        agents = agents_of(cast("Source", env))
+    else:
+        return [], []
+    return _check_agents(agents, env_kwargs, steps, close=not is_pettingzoo(env)), ["pettingzoo"]
 
 
 def _check_batch(batch: VecEnv, name: str, steps: int) -> list[Finding]:
@@ -81,14 +94,14 @@ def _check_batch(batch: VecEnv, name: str, steps: int) -> list[Finding]:
         return [Finding("fault", name, str(fault), "no fault", "see what the environment does there")]
 
 
-def _check_parallel(env_id: str, env_kwargs: dict[str, Any], steps: int) -> list[Finding]:
+def _check_agents(agents: Agents, env_kwargs: dict[str, Any], steps: int, *, close: bool) -> list[Finding]:
     """What PettingZoo's own test says."""
     from pettingzoo import ParallelEnv
     from pettingzoo.test import api_test, parallel_api_test
 
-    from gail.envs.pettingzoo import find_maker
-
-    env = find_maker(env_id)(**{name: value for name, value in env_kwargs.items() if name != "max_episode_steps"})
+    kwargs = {name: value for name, value in env_kwargs.items() if name != "max_episode_steps"}
+    with making(agents.text, agents.make, kwargs):
+        env = agents.make(**kwargs)
     test = parallel_api_test if isinstance(env, ParallelEnv) else api_test
     try:
         # Both print what they do.
@@ -99,5 +112,6 @@ def _check_parallel(env_id: str, env_kwargs: dict[str, Any], steps: int) -> list
         mend = "see PettingZoo's page on its API for what the call must return"
         return [Finding("pettingzoo", test.__name__, found, "no complaint", mend)]
     finally:
-        env.close()
+        if close:
+            env.close()
     return []

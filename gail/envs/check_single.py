@@ -17,6 +17,7 @@ from gail.envs.check import Finding, Findings
 from gail.envs.chunk import make_env
 from gail.envs.host import time_limit
 from gail.envs.rendering import render_frame
+from gail.envs.wording import described
 
 _SEED = 7
 _DRAW = 'return np.uint8 pixels [height, width, 3] from render() where render_mode is "rgb_array"'
@@ -151,7 +152,7 @@ def _reset(found: Findings, env: gym.Env, seed: int | None) -> Any:
         return None
     is_pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
     mend = "return observation, {} from reset"
-    found.require("reset-result", is_pair, "reset", _describe(result), "a tuple (observation, info dict)", mend)
+    found.require("reset-result", is_pair, "reset", described(result), "a tuple (observation, info dict)", mend)
     return result[0] if is_pair else None
 
 
@@ -161,7 +162,7 @@ def _check_result(found: Findings, where: str, result: Any) -> bool:
         "step-result",
         kept,
         where,
-        _describe(result),
+        described(result),
         "five values (observation, reward, terminated, truncated, info)",
         "split `done` into terminated (the task is over) and truncated (a time limit cut it)",
     )
@@ -171,7 +172,7 @@ def _check_result(found: Findings, where: str, result: Any) -> bool:
 def _check_obs(found: Findings, space: gym.Space, where: str, obs: Any) -> None:
     if "obs-in-space" in found.by_rule or space.contains(obs):
         return
-    what, mend = _describe(obs), "return an element of observation_space, or declare the space that fits"
+    what, mend = described(obs), "return an element of observation_space, or declare the space that fits"
     expected = str(space)
     array = np.asarray(obs) if not isinstance(obs, dict | tuple) else None
     if isinstance(space, gym.spaces.Box) and array is not None and array.dtype.kind in "biuf":
@@ -325,9 +326,3 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _name(value: Any) -> str:
     return type(value).__name__
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"a tuple of {len(value)} ({', '.join(_name(part) for part in value)})"
-    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else _name(value)

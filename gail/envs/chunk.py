@@ -10,7 +10,8 @@ since. Loading resets from that state, replays the actions, and compares what is
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +27,12 @@ from gail.envs.atari_single import make_single, silence
 from gail.envs.finite import bad_value
 from gail.envs.leaves import element_layout, leaf_spaces, leaf_values
 from gail.envs.rendering import prepare_headless, render_frame
+from gail.envs.wording import described, raised
 
 REPLAY_LIMIT = 100_000
 """Steps after which a running episode is no longer recorded, and so not restored; it bounds the memory."""
+
+RESULT = "five values (observation, reward, terminated, truncated, info)"
 
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
@@ -49,8 +53,18 @@ class RowFault(Exception):
     @classmethod
     def of(cls, index: int | None, error: BaseException) -> RowFault:
         """The fault of an environment that raised ``error``."""
-        first = str(error).strip().partition("\n")[0]
-        return cls(index, f"raised {type(error).__name__}{': ' if first else ''}{first}")
+        return cls(index, f"raised {raised(error)}")
+
+
+@contextmanager
+def _named(index: int) -> Iterator[None]:
+    """Turn what environment ``index`` raises into a RowFault."""
+    try:
+        yield
+    except (InputError, RowFault):
+        raise
+    except (Exception, SystemExit) as error:
+        raise RowFault.of(index, error) from error
 
 
 def make_env(spec: EnvSpec, env_kwargs: Mapping[str, Any]) -> gym.Env:
@@ -199,18 +213,17 @@ class EnvChunk:
         self._starts = [0] * len(self.envs)
         for index in range(len(self.envs)):
             self.buffers.playing[index] = True
-            try:
+            with _named(index):
                 self._start_episode(index, None if seed is None else seed + index)
-            except RowFault:
-                raise
-            except Exception as error:
-                raise RowFault.of(index, error) from error
             self.buffers.playing[index] = False
 
     def _start_episode(self, index: int, seed: int | None) -> None:
         env = self.envs[index]
         self._starts[index] = env.unwrapped.np_random.bit_generator.state if seed is None else seed
-        self._store(self.buffers.reset_obs, index, env.reset(seed=seed)[0], " from reset")
+        first = env.reset(seed=seed)
+        if not isinstance(first, tuple) or len(first) != 2:
+            raise RowFault(index, f"returned {described(first)} from reset, expected a tuple (observation, info dict)")
+        self._store(self.buffers.reset_obs, index, first[0], " from reset")
         for name, rows in named_leaves("", self.buffers.reset_obs):
             self._check_finite(rows[index : index + 1], f"an observation{name and ' ' + name[1:]} from reset", index)
         self._log.start_episode(index)
@@ -226,13 +239,11 @@ class EnvChunk:
             rows[index] = self._checked(index, value, rows, f"{name and ' ' + name[1:]}{whence}")
 
     def _checked(self, index: int, obs: Any, rows: Array, whence: str) -> Array:
-        """``obs`` as an array, whose assignment to a row would hide a wrong shape (by broadcasting) or dtype."""
+        """``obs`` as an array that fits into a row."""
         array = np.asarray(obs)
-        if np.can_cast(array.dtype, rows.dtype, "same_kind") and array.shape == rows.shape[1:]:
-            return array
-        found = f"{array.dtype} {list(array.shape)}" if array.dtype != object else type(obs).__name__
-        expected = f"{rows.dtype} {list(rows.shape[1:])}"
-        raise RowFault(index, f"returned an observation{whence} of {found}, expected {expected}")
+        if (wrong := misfit(array, rows.shape[1:], rows.dtype)) is not None:
+            raise RowFault(index, f"returned an observation{whence} of {wrong}")
+        return array
 
     def _check_finite(self, rows: Array, what: str, first: int = 0) -> None:
         """Raise a RowFault where ``rows`` ``[n, ...]`` hold NaN or infinity; ``first`` is the number of row 0."""
@@ -254,20 +265,30 @@ class EnvChunk:
         for index, env in enumerate(self.envs):
             playing[index] = True
             try:
-                obs, earned, over, cut, _ = env.step(actions[index])
+                result = env.step(actions[index])
+                try:
+                    obs, earned, over, cut, _ = result
+                except (TypeError, ValueError):
+                    raise RowFault(index, f"returned {described(result)} from step, expected {RESULT}") from None
                 # What sound environments return passes without a call.
                 if obs.__class__ is np.ndarray and obs.dtype is dtype and obs.shape == shape:
                     next_obs[index] = obs
                 else:
                     self._store(next_obs, index, obs)
-                reward[index] = earned
-                terminated[index] = over
-                truncated[index] = cut
-                if over or cut:
+                try:
+                    reward[index] = earned
+                    terminated[index] = over
+                    truncated[index] = cut
+                    ended = over or cut
+                except (TypeError, ValueError):
+                    raise _odd_result(index, earned, over, cut) from None
+                if over is None or cut is None:
+                    raise _odd_result(index, earned, over, cut)
+                if ended:
                     self._start_episode(index, None)
             except RowFault:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise RowFault.of(index, error) from error
             playing[index] = False
         for name, rows in named_leaves("", next_obs):
@@ -311,14 +332,16 @@ class EnvChunk:
             actions = state["actions"][offset : offset + max(length, 0)]
             offset += len(actions)
             reached = map_leaves(lambda rows, i=index: rows[i], state["obs"])
-            same = length >= 0 and self._replay(index, actions, reached, state["rng"][index])
+            with _named(index):
+                same = length >= 0 and self._replay(index, actions, reached, state["rng"][index])
             exact.append(same)
             episodes.append(actions if same else actions[:0])
         self._log.load(episodes)
         for index, same in enumerate(exact):
             if not same:
                 _set_rng(self.envs[index], state["rng"][index])
-                self._start_episode(index, None)
+                with _named(index):
+                    self._start_episode(index, None)
         return exact
 
     def _replay(self, index: int, actions: Array, reached: Leaves, rng: str) -> bool:
@@ -341,12 +364,44 @@ class EnvChunk:
 
     def render(self) -> list[Array]:
         """One RGB frame per environment."""
-        return [render_frame(env) for env in self.envs]
+        frames = []
+        for index, env in enumerate(self.envs):
+            with _named(index):
+                frames.append(render_frame(env))
+        return frames
 
     def close(self) -> None:
         """Close every environment."""
         for env in self.envs:
             env.close()
+
+
+def misfit(array: Array, shape: tuple[int, ...], dtype: np.dtype) -> str | None:
+    """What ``array`` is and should be, where assigning it would hide a wrong shape (by broadcasting) or dtype."""
+    if array.shape == shape and np.can_cast(array.dtype, dtype, "same_kind"):
+        return None
+    found = type(array.item()).__name__ if array.dtype == object and not array.shape else None
+    return f"{found or f'{array.dtype} {list(array.shape)}'}, expected {dtype} {list(shape)}"
+
+
+def _odd_result(index: int, reward: Any, terminated: Any, truncated: Any) -> RowFault:
+    """The fault of a step whose reward or flags are of the wrong kind: the first of them that is."""
+    parts = [
+        ("reward", reward, float, "a number"),
+        ("terminated", terminated, bool, "a bool"),
+        ("truncated", truncated, bool, "a bool"),
+    ]
+    odd = [part for part in parts if not _converts(part[1], part[2])]
+    name, value, _, expected = odd[0] if odd else parts[0]
+    return RowFault(index, f"returned {described(value)} as {name}, expected {expected}")
+
+
+def _converts(value: Any, kind: Callable[[Any], Any]) -> bool:
+    try:
+        kind(value)
+    except (TypeError, ValueError):
+        return False
+    return value is not None and np.ndim(value) == 0
 
 
 def merge_rows(rows: Array, other: Array, taken: Sequence[bool] | Array) -> Array:

@@ -7,6 +7,7 @@ from gymnasium.vector import VectorEnv
 
 from gail.core.errors import InputError
 from gail.envs.family import Request
+from gail.envs.making import making
 from gail.envs.resolve import Batch
 from gail.envs.vec import VecEnv
 
@@ -26,12 +27,8 @@ def make_batch(batch: Batch, request: Request) -> VecEnv:
         raise InputError(f"{batch.text}: makes its batch itself, found backend {request.backend!r}, expected 'auto'")
     # Gymnasium's vector environments know no devices.
     device = {"device": request.device} if batch.takes_device else {}
-    try:
+    with making(batch.text, batch.make, request.kwargs):
         env = batch.make(num_envs=request.num_envs, **device, **request.kwargs)
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise InputError(f"{batch.text}: {error}; expected (num_envs, device, **keywords)") from error
     if isinstance(env, VectorEnv):
         from gail.envs.gym_vector import WrappedVectorEnv
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from gail.core.leaves import Leaves, named_leaves
 
 _STEPS_BETWEEN_LOOKS = 256
 """Reading back waits for the device; a fault is told at most so many steps late, with the step it came in."""
@@ -18,18 +22,18 @@ class DeferredFaults:
         self._actions = torch.zeros_like(actions)
         self._unread = 0
 
-    def note(self, obs: Tensor, reward: Tensor, step: Tensor, episode: Tensor, actions: Tensor) -> None:
+    def note(self, seen: Sequence[Leaves], step: Tensor, episode: Tensor, actions: Tensor) -> None:
         """Look at one step without reading anything back.
 
         Args:
-            obs: ``[N, ...]``, the successors.
-            reward: ``[N]``.
+            seen: observations and rewards, each ``[N, ...]``.
             step: ``[N]`` int64, from 1 on: which one it was in its episode.
             episode: ``[N]`` int64.
             actions: ``[N, ...]``.
         """
+        leaves = (rows for part in seen for _, rows in named_leaves("", part) if rows.is_floating_point())
         # x - x is 0, but of NaN and infinity it is NaN, which is unequal to 0.
-        bad = ((obs - obs).flatten(1).sum(dim=1) + (reward - reward)) != 0
+        bad = torch.stack([(rows - rows).reshape(len(rows), -1).sum(dim=1) for rows in leaves]).sum(dim=0) != 0
         first = bad & (self._when[0] == 0)
         self._when = torch.where(first, torch.stack((step, episode)), self._when)
         self._actions = torch.where(first.view(-1, *[1] * (actions.dim() - 1)), actions, self._actions)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.envs.registration import EnvSpec
 
 from gail.core.errors import InputError
 from gail.envs.custom import make_batch
 from gail.envs.family import Family, Request
-from gail.envs.resolve import Batch, CustomSpec, Resolved, dependency_advice, installed_entry_points, resolve, spec_id
+from gail.envs.making import making
+from gail.envs.pettingzoo_family import make_agents
+from gail.envs.resolve import (
+    Agents,
+    Batch,
+    CustomSpec,
+    MakesAgents,
+    Resolved,
+    installed_entry_points,
+    resolve,
+    spec_id,
+)
 from gail.envs.vec import VecEnv
 
 BACKENDS = ("sync", "async", "vector_entry_point")
@@ -23,13 +33,16 @@ _ASYNC_FROM = 8
 """From this many environments on, worker processes earn back what their signalling costs."""
 
 
-class NotGymnasium(InputError):
-    """A name or callable makes something else than a Gymnasium environment."""
-
-
 def make_resolved(found: Resolved, request: Request) -> VecEnv:
     """A batch of what a user's name or callable means."""
-    return make_batch(found, request) if isinstance(found, Batch) else _make_single_envs(found, request)
+    if isinstance(found, Batch):
+        return make_batch(found, request)
+    if isinstance(found, Agents):
+        return make_agents(found, request)
+    try:
+        return _make_single_envs(found, request)
+    except MakesAgents as error:
+        return make_agents(error.agents, request)
 
 
 def _make_single_envs(spec: EnvSpec, request: Request) -> VecEnv:
@@ -67,33 +80,16 @@ def _choose_backend(spec: EnvSpec, num_envs: int) -> str:
 
 @contextmanager
 def clear_errors(spec: EnvSpec, kwargs: dict[str, Any]) -> Iterator[None]:
-    """Turn what Gymnasium raises while an environment is made into one line that says how to mend it."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (ImportError, gym.error.DependencyNotInstalled) as error:
-        raise InputError(f"{spec_id(spec)}: {dependency_advice(error)}") from error
-    except TypeError as error:
-        if "must inherit from the gymnasium.Env" in str(error):
-            made = str(error).partition("actual class: ")[2].partition(">")[0].removeprefix("<class ")
-            raise NotGymnasium(f"{spec_id(spec)}: makes {made}, expected a gymnasium.Env") from error
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise InputError(_keyword_advice(spec, kwargs, error)) from error
-    except gym.error.Error as error:
-        raise InputError(f"{spec_id(spec)}: {error}") from error
-
-
-def _keyword_advice(spec: EnvSpec, kwargs: dict[str, Any], error: TypeError) -> str:
-    """Which keyword the environment does not take, and which it does."""
+    """Turn what is raised while environments of ``spec`` are made into one line, see :mod:`gail.envs.making`."""
     assert spec.entry_point is not None
-    creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
-    parameters = inspect.signature(creator).parameters.values()
-    names = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    found = str(error).partition("unexpected keyword argument ")[2].split("'")
-    unknown = repr(found[1]) if len(found) > 1 else ", ".join(map(repr, kwargs))
-    return f"{spec_id(spec)}: unknown keyword {unknown}, expected one of {', '.join([*names, 'max_episode_steps'])}"
+    with making(spec_id(spec), spec.entry_point, kwargs, ("max_episode_steps",)):
+        try:
+            yield
+        except TypeError as error:
+            if "must inherit from the gymnasium.Env" not in str(error):
+                raise
+            made = str(error).partition("actual class: ")[2].partition(">")[0].removeprefix("<class ")
+            raise InputError(f"{spec_id(spec)}: makes {made}, expected a gymnasium.Env") from error
 
 
 PLUG_INS = Family(

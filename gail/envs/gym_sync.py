@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -36,26 +38,31 @@ class GymSyncVecEnv(HostVecEnv):
         self._chunk = EnvChunk(envs, self._buffers)
 
     def _reset_buffers(self, seed: int | None) -> None:
-        try:
+        with self._named(stepping=False):
             self._chunk.reset(seed)
-        except RowFault as fault:
-            raise self._fault(fault, range(self.num_envs), stepping=False) from fault.__cause__
 
     def _step_buffers(self) -> None:
-        try:
+        with self._named(stepping=True):
             self._chunk.step()
+
+    @contextmanager
+    def _named(self, *, stepping: bool) -> Iterator[None]:
+        try:
+            yield
         except RowFault as fault:
-            raise self._fault(fault, range(self.num_envs), stepping=True) from fault.__cause__
+            raise self._fault(fault, range(self.num_envs), stepping=stepping) from fault.__cause__
 
     def _chunk_states(self) -> list[dict[str, Any]]:
         return [self._chunk.state()]
 
     def _load_chunks(self, state: dict[str, Any]) -> tuple[list[bool], np.ndarray]:
-        return self._chunk.load(state), self._chunk.current_obs()
+        with self._named(stepping=False):
+            return self._chunk.load(state), self._chunk.current_obs()
 
     def render(self) -> list[np.ndarray]:
         """One RGB frame ``[H, W, 3]`` (uint8) per environment; needs ``render_mode="rgb_array"``."""
-        return self._chunk.render()
+        with self._named(stepping=False):
+            return self._chunk.render()
 
     def close(self) -> None:
         """Close every environment."""

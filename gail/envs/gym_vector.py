@@ -11,6 +11,8 @@ DISABLED      nothing                                      ``reset_mask`` right 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -21,11 +23,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from gail.core.errors import EnvironmentFault, InputError
-from gail.envs.chunk import Array, RowFault
+from gail.envs.chunk import RESULT, Array, RowFault, misfit
 from gail.envs.finite import bad_value
 from gail.envs.leaves import element_layout
 from gail.envs.resolve import spec_id
 from gail.envs.vec import State, Step, VecEnv
+from gail.envs.wording import described
 
 
 class WrappedVectorEnv(VecEnv):
@@ -99,6 +102,21 @@ class WrappedVectorEnv(VecEnv):
             raise RowFault(None, f"returned observations of {found.dtype} {list(found.shape)}, expected {expected}")
         return found.astype(self._obs_dtype)
 
+    def _column(self, name: str, values: Any, dtype: Any) -> Array:
+        """``values`` as ``[N]``.
+
+        Raises:
+            RowFault: where they are something else.
+        """
+        try:
+            column = np.array(values, dtype)
+        except (TypeError, ValueError):
+            column = np.array(values, object)
+        if column.shape != (self.num_envs,) or column.dtype != dtype:
+            found = f"{described(values)}, expected {np.dtype(dtype)} [{self.num_envs}]"
+            raise RowFault(None, f"returned {name} of {found}")
+        return column
+
     def _fault(self, fault: RowFault, actions: Array | None) -> EnvironmentFault:
         """What happened, in words; to all environments where it is not known which one it was."""
         rows = range(self.num_envs) if fault.index is None else [fault.index]
@@ -122,18 +140,32 @@ class WrappedVectorEnv(VecEnv):
         Raises:
             EnvironmentFault: where it returns what it must not.
         """
-        obs, _ = self.env.reset(seed=seed)
-        self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         self._seed = self._seed if seed is None else int(seed)
+        with self._named():
+            obs = self._first_obs(seed=seed)
+            self._check_finite(obs, "an observation from reset")
+        self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         self._episodes[:] = 0 if seed is not None else self._episodes + 1
         self._elapsed[:] = 0
         self._steps = 0
+        return self._to_device(obs)
+
+    def _first_obs(self, **kwargs: Any) -> Array:
+        """What the wrapped object's ``reset`` observes."""
+        result = self.env.reset(**kwargs)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise RowFault(None, f"returned {described(result)} from reset, expected a tuple (observations, info dict)")
+        return self._obs(result[0])
+
+    @contextmanager
+    def _named(self, actions: Array | None = None) -> Iterator[None]:
+        """Turn what goes wrong while the wrapped object plays ``actions``, or is reset, into an EnvironmentFault."""
         try:
-            first = self._obs(obs)
-            self._check_finite(first, "an observation from reset")
+            yield
         except RowFault as fault:
-            raise self._fault(fault, None) from None
-        return self._to_device(first)
+            raise self._fault(fault, actions) from fault.__cause__
+        except (Exception, SystemExit) as error:
+            raise self._fault(RowFault.of(None, error), actions) from error
 
     def step(self, actions: Tensor) -> Step:
         """Play one step; see :meth:`VecEnv.step`.
@@ -146,19 +178,18 @@ class WrappedVectorEnv(VecEnv):
             raise RuntimeError(f"{self.env_id}: call reset before the first step")
         self._check_actions(actions)
         played = actions.detach().cpu().numpy().astype(self._action_dtype)
-        try:
+        with self._named(played):
             return self._play(played, self._ended)
-        except RowFault as fault:
-            raise self._fault(fault, played) from fault.__cause__
 
     def _play(self, actions: Array, ended_before: Array) -> Step:
+        returned = self.env.step(actions)
         try:
-            result, reward, terminated, truncated, info = self.env.step(actions)
-        except Exception as error:
-            raise RowFault.of(None, error) from error
+            result, found, over, cut, info = returned
+        except (TypeError, ValueError):
+            raise RowFault(None, f"returned {described(returned)} from step, expected {RESULT}") from None
         obs = next_obs = self._obs(result)
-        reward = np.array(reward, dtype=np.float32)
-        terminated, truncated = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
+        reward = self._column("rewards", found, np.float32)
+        terminated, truncated = self._column("terminated", over, np.bool_), self._column("truncated", cut, np.bool_)
         valid = np.ones(self.num_envs, dtype=np.bool_)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             valid = ~ended_before
@@ -171,9 +202,8 @@ class WrappedVectorEnv(VecEnv):
         if ended.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
             next_obs = self._with_final_obs(obs, ended, info)
         elif ended.any() and self.autoreset_mode is AutoresetMode.DISABLED:
-            first, _ = self.env.reset(options={"reset_mask": ended.copy()})
             obs = next_obs.copy()
-            obs[ended] = self._obs(first)[ended]
+            obs[ended] = self._first_obs(options={"reset_mask": ended.copy()})[ended]
         self._check_finite(next_obs, "an observation")
         self._check_finite(reward, "the reward")
         if obs is not next_obs:
@@ -205,14 +235,18 @@ class WrappedVectorEnv(VecEnv):
         ``final_obs`` may be an object array with None elsewhere or a plain one; its rows read the same.
         """
         if "final_obs" not in info:
-            raise RuntimeError(
-                f"{self.env_id}: autoreset mode is SAME_STEP but info has no 'final_obs' where an episode "
-                f"ended (info has {', '.join(info) or 'nothing'}), so the true successors are lost"
+            raise RowFault(
+                None,
+                "has autoreset mode SAME_STEP but returned no info['final_obs'] where an episode ended (info has "
+                f"{', '.join(info) or 'nothing'}), so the true successors are lost",
             )
         final = info["final_obs"]
         next_obs = obs.copy()
         for row in np.flatnonzero(ended):
-            next_obs[row] = final[row]
+            array = np.asarray(final[row])
+            if (wrong := misfit(array, self._obs_shape[1:], self._obs_dtype)) is not None:
+                raise RowFault(int(row), f"returned info['final_obs'] of {wrong}")
+            next_obs[row] = array
         return next_obs
 
     def state_dict(self) -> State:

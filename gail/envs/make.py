@@ -15,14 +15,15 @@ from gail.envs.atari_family import ATARI, named_game
 from gail.envs.custom import use_as_is
 from gail.envs.envpool_family import ENVPOOL
 from gail.envs.family import Family, Request
-from gail.envs.gym_family import GYMNASIUM, PLUG_INS, NotGymnasium, make_resolved
+from gail.envs.gym_family import GYMNASIUM, PLUG_INS, make_resolved
 from gail.envs.ids import same_environment
 from gail.envs.mujoco_family import MUJOCO
 from gail.envs.native_family import NATIVE
-from gail.envs.pettingzoo import PettingZooEnv, is_pettingzoo, makes_pettingzoo
+from gail.envs.pettingzoo import PettingZooEnv
 from gail.envs.pettingzoo_family import PETTINGZOO, make_agents
-from gail.envs.resolve import UnknownEnvironment, callable_id, resolve
+from gail.envs.resolve import UnknownEnvironment, callable_id, is_pettingzoo, resolve
 from gail.envs.vec import VecEnv
+from gail.envs.watched import watched
 from gail.envs.worker_options import WorkerOptions
 
 FAMILIES: tuple[Family, ...] = (NATIVE, MUJOCO, ENVPOOL, PLUG_INS, PETTINGZOO, ATARI, GYMNASIUM)
@@ -77,13 +78,7 @@ def make_vec(
     if is_pettingzoo(env):
         return make_agents(env, request)
     if not isinstance(env, str):
-        make = cast("Callable[..., Any]", env)
-        try:
-            return make_resolved(resolve(make), request)
-        except NotGymnasium:
-            if not makes_pettingzoo(make, request.kwargs):
-                raise
-        return make_agents(make, request)
+        return make_resolved(resolve(cast("Callable[..., Any]", env)), request)
     try:
         family = _family(request)
         if family is not None:
@@ -209,10 +204,13 @@ def open_vec(
     workers: WorkerOptions | None = None,
     **env_kwargs: Any,
 ) -> Iterator[VecEnv]:
-    """As :func:`make_vec`, and closed at the end, unless it is the caller's own object."""
+    """As :func:`make_vec`, and closed at the end, unless it is the caller's own object.
+
+    A batch whose class is not of this package is watched (:class:`gail.envs.watched.WatchedVecEnv`).
+    """
     made = make_vec(env, num_envs, device, backend, workers=workers, **env_kwargs)
     try:
-        yield made
+        yield watched(made)
     finally:
         if made is not env:
             made.close()

@@ -15,7 +15,8 @@ observation; ``obs`` there is its first observation in the next episode, where t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -27,15 +28,14 @@ from torch import Tensor
 from gail.core.errors import EnvironmentFault, InputError
 from gail.core.random import derive_seed
 from gail.envs.agent_group import AgentRows, GroupVecEnv
-from gail.envs.ids import is_module_path
+from gail.envs.chunk import RowFault, misfit
+from gail.envs.finite import bad_value
 from gail.envs.leaves import element_layout
-from gail.envs.pettingzoo import ParallelGame, PettingZooEnv, find_maker, is_pettingzoo
+from gail.envs.making import making
+from gail.envs.pettingzoo import ParallelGame, Source, agents_of
 from gail.envs.rendering import prepare_headless
-from gail.envs.resolve import callable_id
+from gail.envs.resolve import is_pettingzoo
 from gail.envs.vec import State, Step
-
-Source = str | Callable[..., Any] | PettingZooEnv
-"""A PettingZoo id, a callable that makes one environment from keywords, or one environment."""
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -78,14 +78,14 @@ class MultiAgentEnv:
         Raises:
             InputError: on an unknown module or keyword, a missing package, or a space that is not supported.
         """
-        self.env_id = name = source if isinstance(source, str) else callable_id(source)
+        agents = agents_of(source)
+        self.env_id = name = agents.text
         self._borrowed = is_pettingzoo(source)
         if self._borrowed and (num_envs != 1 or env_kwargs):
             found = ", ".join(env_kwargs) or f"num_envs {num_envs}"
             raise InputError(f"{name}: is one environment, found {found}; pass what makes it, for copies and keywords")
         if env_kwargs.get("render_mode") is not None:
             prepare_headless()
-        maker: Any = find_maker(source) if isinstance(source, str) else (lambda: source) if self._borrowed else source
         self.env_kwargs = dict(env_kwargs)
         if max_episode_steps is not None:
             self.env_kwargs["max_episode_steps"] = max_episode_steps
@@ -93,7 +93,8 @@ class MultiAgentEnv:
         self.max_episode_steps = max_episode_steps
         self.saves_state = True
         self.restored = np.ones(num_envs, np.bool_)
-        self._games = [ParallelGame(name, lambda: maker(**env_kwargs)) for _ in range(num_envs)]
+        with making(name, agents.make, env_kwargs, ("max_episode_steps",)):
+            self._games = [ParallelGame(name, lambda: agents.make(**env_kwargs)) for _ in range(num_envs)]
         self.rows = self._group()
         # Where each agent's rows are: agent -> (group's arrays, row in copy 0, rows per copy).
         self._places = {
@@ -152,7 +153,11 @@ class MultiAgentEnv:
     def _start_episode(self, copy: int) -> None:
         self._episodes[copy] += 1
         self._elapsed[copy] = 0
-        self._show(copy, self._games[copy].reset(episode_seed(self._seeds[copy], self._episodes[copy])))
+        with self._named(copy):
+            observations = self._games[copy].reset(episode_seed(self._seeds[copy], self._episodes[copy]))
+            for agent in self._games[copy].living():
+                self._check(agent, observations[agent], " from reset")
+        self._show(copy, observations)
         for rows in self.rows.values():
             for row in self._span(rows, copy):
                 rows.log.start_episode(row)
@@ -204,12 +209,12 @@ class MultiAgentEnv:
         acting = game.living()
         actions = self._actions_of(copy, acting)
         self._elapsed[copy] += 1
-        try:
+        with self._named(copy, actions):
             observations, results = game.step(actions)
-        except InputError:
-            raise
-        except Exception as error:
-            raise self._fault(copy, f"raised {type(error).__name__}: {error}", actions) from error
+            for agent, (reward, _, _) in results.items():
+                self._check(agent, observations[agent])
+                if not math.isfinite(reward):
+                    raise RowFault(None, f"returned {reward} in reward of agent {agent!r}")
         cut = self._elapsed[copy] == self.max_episode_steps
         living = set(game.living())
         for agent in acting:
@@ -218,10 +223,6 @@ class MultiAgentEnv:
             rows.valid[row] = True
             rows.next_obs[row] = observations[agent]
             rows.reward[row], rows.terminated[row], rows.truncated[row] = results[agent]
-            if not math.isfinite(rows.reward[row]):
-                raise self._fault(copy, f"returned {rows.reward[row]} in reward of agent {agent!r}", actions)
-            if rows.next_obs.dtype.kind == "f" and not np.isfinite(rows.next_obs[row]).all():
-                raise self._fault(copy, f"returned NaN or infinity in the observation of agent {agent!r}", actions)
             if cut and agent in living:
                 rows.truncated[row] = True
         if cut or not living:
@@ -231,9 +232,32 @@ class MultiAgentEnv:
         else:
             self._show(copy, observations)
 
-    def _fault(self, copy: int, problem: str, actions: Mapping[Any, Any]) -> EnvironmentFault:
-        when = f"in step {self._elapsed[copy]} of episode {self._episodes[copy]} since that seed"
-        return EnvironmentFault(self.env_id, problem, {copy: self._seeds[copy]}, when=when, action=dict(actions))
+    def _check(self, agent: Any, obs: Any, whence: str = "") -> None:
+        """Raise a RowFault where ``obs`` is no observation of ``agent``."""
+        rows = self._places[agent][0]
+        array = np.asarray(obs)
+        if (wrong := misfit(array, rows.obs.shape[1:], rows.obs.dtype)) is not None:
+            raise RowFault(None, f"returned an observation{whence} for agent {agent!r} of {wrong}")
+        if (bad := bad_value(array[None], f"the observation{whence} of agent {agent!r}")) is not None:
+            raise RowFault(None, bad[1])
+
+    @contextmanager
+    def _named(self, copy: int, actions: Mapping[Any, Any] | None = None) -> Iterator[None]:
+        """Turn what goes wrong in ``copy``, which played ``actions`` or was reset, into an EnvironmentFault."""
+        try:
+            yield
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:
+            fault = error if isinstance(error, RowFault) else RowFault.of(None, error)
+            step = f"in step {self._elapsed[copy]}" if actions is not None else "at the start"
+            raise EnvironmentFault(
+                self.env_id,
+                fault.problem,
+                {copy: self._seeds[copy]},
+                when=f"{step} of episode {self._episodes[copy]} since that seed",
+                action=None if actions is None else {agent: action.tolist() for agent, action in actions.items()},
+            ) from (error.__cause__ if fault is error else error)
 
     def _actions_of(self, copy: int, agents: Sequence[Any]) -> dict[Any, Any]:
         actions = {}
@@ -310,8 +334,10 @@ class MultiAgentEnv:
             for name, rows in self.rows.items():
                 for row in self._span(rows, copy):
                     rows.actions[row] = recorded[name][row][t]
-            observations, _ = game.step(self._actions_of(copy, game.living()))
             self._elapsed[copy] += 1
+            actions = self._actions_of(copy, game.living())
+            with self._named(copy, actions):
+                observations, _ = game.step(actions)
             if not game.living():
                 return False
             self._show(copy, observations)
@@ -338,17 +364,16 @@ def _split_actions(saved: Mapping[str, Any]) -> list[NDArray[Any]]:
     return list(np.split(saved["actions"].cpu().numpy(), np.cumsum(lengths)[:-1]))
 
 
-def group_names(env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[str, ...]:
-    """The groups of agents with equal spaces; none where ``env_id`` is not a PettingZoo module.
+class UnlikeAgents(InputError):
+    """Agents have unlike spaces, so that no single policy can play them all."""
 
-    Raises:
-        InputError: see :class:`MultiAgentEnv`.
-    """
-    if not is_module_path(env_id):
-        return ()
-    env = make_multi_agent(env_id, 1, **env_kwargs)
-    env.close()
-    return tuple(env.groups)
+    def __init__(self, env: MultiAgentEnv) -> None:
+        found = "; ".join(f"{name} ({', '.join(map(str, group.agents))})" for name, group in env.groups.items())
+        super().__init__(
+            f"{env.env_id}: agents have unlike spaces: {found}; one policy cannot play them all (gail expert trains "
+            "one per group; in Python: train_group_experts)"
+        )
+        self.groups = tuple(env.groups)
 
 
 def make_multi_agent(
@@ -369,14 +394,11 @@ def make_shared(source: Source, num_envs: int, device: torch.device | str = "cpu
     """A PettingZoo environment whose agents have equal spaces, all played by one policy.
 
     Raises:
-        InputError: where there are several groups, or see :class:`MultiAgentEnv`.
+        UnlikeAgents: where there are several groups.
+        InputError: see :class:`MultiAgentEnv`.
     """
     multi = make_multi_agent(source, num_envs, device, **env_kwargs)
     if len(multi.groups) > 1:
         multi.close()
-        found = "; ".join(f"{name} ({', '.join(map(str, env.agents))})" for name, env in multi.groups.items())
-        raise InputError(
-            f"{multi.env_id}: agents have unlike spaces: {found}; one policy cannot play them all (gail expert trains "
-            "one per group; in Python: train_group_experts)"
-        )
+        raise UnlikeAgents(multi)
     return next(iter(multi.groups.values()))

@@ -195,7 +195,7 @@ class NativeVecEnv(VecEnv):
             return
         if self._later is None:
             self._later = DeferredFaults(actions)
-        self._later.note(obs, reward, self._clock - self._start, self._episode, actions)
+        self._later.note((obs, reward), self._clock - self._start, self._episode, actions)
         if self._later.due:
             self._raise_deferred()
 

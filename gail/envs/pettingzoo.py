@@ -13,7 +13,6 @@ import inspect
 import os
 import pkgutil
 import re
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,8 +24,12 @@ import numpy as np
 from gymnasium import spaces
 
 from gail.core.errors import InputError
+from gail.envs.chunk import RowFault
+from gail.envs.ids import is_module_path
 from gail.envs.rendering import prepare_headless
+from gail.envs.resolve import Agents, CustomSpec, UnknownEnvironment, callable_id, is_pettingzoo, resolve
 from gail.envs.spaces import MaskedBox
+from gail.envs.wording import described
 
 Maker = Callable[..., Any]
 """Takes an environment's keywords and makes one PettingZoo environment, parallel or AEC."""
@@ -42,8 +45,11 @@ class PettingZooEnv(Protocol):
         """Free what it holds."""
 
 
+Source = str | Callable[..., Any] | PettingZooEnv | Agents
+"""A name of a PettingZoo environment, what makes one from keywords, or one itself."""
 _LEAKY = re.compile(r"pettingzoo\.butterfly\.knights_archers_zombies\w*")
 """Modules whose environments carry state from one episode into the next, so that a seed does not repeat an episode."""
+_RESULT = "five dicts (observations, rewards, terminations, truncations, infos)"
 _INSTALL = "install it with: pip install 'gail-toolkit[multiagent]'"
 
 
@@ -73,20 +79,40 @@ def find_maker(env_id: str) -> Maker:
     return lambda **kwargs: _make(env_id, module, maker, kwargs)
 
 
-def is_pettingzoo(made: object) -> bool:
-    """Whether ``made`` is a PettingZoo environment; imports nothing, because whoever made one has."""
-    if "pettingzoo" not in sys.modules:
+def plays_agents(env: object) -> bool:
+    """Whether ``env`` names, is, or is the class of a PettingZoo environment; a function tells when it is called.
+
+    Raises:
+        InputError: where it names code that cannot be loaded.
+    """
+    if isinstance(env, str) and is_module_path(env):
+        return True
+    if not isinstance(env, str) and not callable(env):
+        return is_pettingzoo(env)
+    try:
+        return isinstance(resolve(env), Agents)
+    except UnknownEnvironment:
         return False
-    from pettingzoo import AECEnv, ParallelEnv
-
-    return isinstance(made, ParallelEnv | AECEnv)
 
 
-def makes_pettingzoo(make: Maker, kwargs: Mapping[str, Any]) -> bool:
-    """Whether ``make`` makes a PettingZoo environment from ``kwargs``; it makes one to see, and closes it."""
-    made = make(**{name: value for name, value in kwargs.items() if name != "max_episode_steps"})
-    made.close()
-    return is_pettingzoo(made)
+def agents_of(source: Source) -> Agents:
+    """What makes the environment that ``source`` names, makes or is.
+
+    Raises:
+        InputError: where it names something else, or nothing.
+    """
+    if isinstance(source, Agents):
+        return source
+    if not isinstance(source, str):
+        return Agents(callable_id(source), (lambda: source) if is_pettingzoo(source) else source)  # type: ignore
+    if is_module_path(source):
+        return Agents(source, find_maker(source))
+    found = resolve(source)
+    if isinstance(found, Agents):
+        return found
+    if isinstance(found, CustomSpec) and callable(found.entry_point):
+        return Agents(source, inspect.unwrap(found.entry_point))
+    raise InputError(f"{source}: makes no PettingZoo environment, expected a class or function that does")
 
 
 def _import_advice(env_id: str, error: ImportError) -> str:
@@ -196,14 +222,17 @@ class ParallelGame:
         """Start an episode; the living agents' first observations.
 
         Raises:
-            InputError: where no agent lives.
+            RowFault: where the environment breaks PettingZoo's interface, or no agent lives.
         """
         if self._remake:
             self.env.close()
             self.env, self._turn = self._parallel(self._make())
-        observations, _ = self.env.reset(seed=seed)
+        result = self.env.reset(seed=seed)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise RowFault(None, f"returned {described(result)} from reset, expected a tuple (observations, infos)")
+        observations, _ = result
         if not self.env.agents:
-            raise InputError(f"{self.env_id}: no agent lives after reset(seed={seed}); expected at least one")
+            raise RowFault(None, f"has no living agent after reset(seed={seed}), expected at least one")
         return self._flat(self.living(), observations)
 
     def step(self, actions: Mapping[Any, Any]) -> tuple[dict[Any, np.ndarray], dict[Any, tuple[float, bool, bool]]]:
@@ -214,24 +243,34 @@ class ParallelGame:
             terminated, truncated of those that acted.
 
         Raises:
-            InputError: where the environment breaks PettingZoo's interface.
+            RowFault: where the environment breaks PettingZoo's interface.
         """
-        observations, rewards, terminations, truncations, _ = self.env.step(dict(actions))
+        result = self.env.step(dict(actions))
+        try:
+            observations, rewards, terminations, truncations, _ = result
+        except (TypeError, ValueError):
+            raise RowFault(None, f"returned {described(result)} from step, expected {_RESULT}") from None
         living = set(self.env.agents)
         if not living <= set(self.agents):
-            raise InputError(
-                f"{self.env_id}: agents {sorted(map(str, living - set(self.agents)))} are not possible_agents"
+            raise RowFault(
+                None, f"has agents {sorted(map(str, living - set(self.agents)))}, which are not possible_agents"
             )
         results: dict[Any, tuple[float, bool, bool]] = {}
         for agent in actions:
             terminated, truncated = bool(terminations.get(agent, False)), bool(truncations.get(agent, False))
             if (terminated or truncated) == (agent in living):
-                raise InputError(
-                    f"{self.env_id}: agent {agent!r} "
+                raise RowFault(
+                    None,
+                    f"agent {agent!r} "
                     + ("ended and is still in env.agents" if agent in living else "left without an end")
-                    + "; expected it to leave env.agents exactly when terminated or truncated"
+                    + "; expected it to leave env.agents exactly when terminated or truncated",
                 )
-            results[agent] = float(rewards.get(agent, 0.0)), terminated, truncated
+            try:
+                reward = float(rewards.get(agent, 0.0))
+            except (TypeError, ValueError):
+                found = described(rewards[agent])
+                raise RowFault(None, f"returned {found} as reward of agent {agent!r}, expected a number") from None
+            results[agent] = reward, terminated, truncated
         return self._flat({**dict.fromkeys(actions), **dict.fromkeys(self.living())}, observations), results
 
     def _flat(self, agents: Any, observations: Mapping[Any, Any]) -> dict[Any, np.ndarray]:
@@ -239,7 +278,7 @@ class ParallelGame:
 
     def _flat_one(self, agent: Any, observations: Mapping[Any, Any]) -> Any:
         if agent not in observations:
-            raise InputError(f"{self.env_id}: no observation for agent {agent!r}; expected one for each that acts")
+            raise RowFault(None, f"returned no observation for agent {agent!r}, expected one for each that acts")
         found, space = observations[agent], self.observation_spaces[agent]
         if not isinstance(space, MaskedBox):
             return found

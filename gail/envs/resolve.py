@@ -10,9 +10,11 @@
 a callable (in Python)        makes one environment from keywords, or a batch where it takes ``num_envs``
 ============================  ==================================================================================
 
-A class or function whose signature has ``num_envs`` makes a whole batch (:class:`Batch`), any other one a single
-Gymnasium environment. The first three kinds of names, and PettingZoo's and MPE2's own modules, may come from a data
-file; the others say what code to run, so they are taken from the user only (:func:`gail.envs.ids.require_registered`).
+A class or function whose signature has ``num_envs`` makes a whole batch (:class:`Batch`), a class of PettingZoo's one
+environment of several agents (:class:`Agents`), any other one a single Gymnasium environment; what a function makes
+shows when it is called (:class:`MakesAgents`). The first three kinds of names, and PettingZoo's and MPE2's own modules,
+may come from a data file; the others say what code to run, so they are taken from the user only
+(:func:`gail.envs.ids.require_registered`).
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from gymnasium.envs.registration import EnvSpec
 from gail.core.errors import InputError
 from gail.envs.atari import find_game
 from gail.envs.ids import CALLABLE_PREFIX
+from gail.envs.wording import raised
 
 ENTRY_POINT_GROUP = "gail.envs"
 """Where an installed package names its environments: ``name = "module:callable"``."""
@@ -74,7 +77,39 @@ class Batch:
     takes_device: bool
 
 
-Resolved = EnvSpec | Batch
+@dataclass(frozen=True)
+class Agents:
+    """A callable that makes one PettingZoo environment, parallel or AEC, from keywords."""
+
+    text: str
+    """The user's name for it: what files say."""
+    make: Callable[..., Any]
+
+
+Resolved = EnvSpec | Batch | Agents
+
+
+class MakesAgents(InputError):
+    """A function was asked for a Gymnasium environment and made one of PettingZoo's."""
+
+    def __init__(self, text: str, made: Any, make: Callable[..., Any]) -> None:
+        """``make`` made ``made``, which is the first that :attr:`agents` makes: none is made only to be looked at."""
+        super().__init__(f"{text}: makes a PettingZoo environment, expected a gymnasium.Env")
+        ready = [made]
+        self.agents = Agents(text, lambda **kwargs: ready.pop() if ready else make(**kwargs))
+
+
+def is_pettingzoo(made: object) -> bool:
+    """Whether ``made`` is a PettingZoo environment; imports nothing, because whoever made one has."""
+    return isinstance(made, _agents_classes())
+
+
+def _agents_classes() -> tuple[type, ...]:
+    if "pettingzoo" not in sys.modules:
+        return ()
+    from pettingzoo import AECEnv, ParallelEnv
+
+    return AECEnv, ParallelEnv
 
 
 class UnknownEnvironment(InputError):
@@ -101,11 +136,12 @@ def find_spec(env_id: str) -> EnvSpec:
     """As :func:`resolve`, for uses that need single environments.
 
     Raises:
-        InputError: also where ``env_id`` makes batches.
+        InputError: also where ``env_id`` makes batches or environments of PettingZoo.
     """
     found = resolve(env_id)
-    if isinstance(found, Batch):
-        raise InputError(f"{found.text}: makes batches of environments; expected one that makes a single environment")
+    if not isinstance(found, EnvSpec):
+        what = "batches of environments" if isinstance(found, Batch) else "a PettingZoo environment"
+        raise InputError(f"{found.text}: makes {what}; expected one that makes a single Gymnasium environment")
     return found
 
 
@@ -171,6 +207,8 @@ def _import_module(env_id: str, module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise InputError(f"{env_id}: {dependency_advice(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{env_id}: importing {module} raised {raised(error)}") from error
 
 
 def _load_file(env_id: str, file: str) -> ModuleType:
@@ -194,6 +232,8 @@ def _load_file(env_id: str, file: str) -> ModuleType:
             raise InputError(f"{env_id}: {dependency_advice(error)}") from error
         if isinstance(error, SyntaxError):
             raise InputError(f"{file}, line {error.lineno}: {error.msg}") from error
+        if isinstance(error, Exception | SystemExit):
+            raise InputError(f"{file}: running it raised {raised(error)}") from error
         raise
     return module
 
@@ -264,9 +304,26 @@ def _from_object(found: Any, text: str, portable: str | None) -> Resolved:
     parameters = _parameters(found)
     if "num_envs" in parameters:
         return Batch(text, found, takes_device="device" in parameters)
+    if inspect.isclass(found) and issubclass(found, _agents_classes()):
+        return Agents(text, found)
     # Gymnasium wants a name of its own form; people see `text`.
     plain = re.sub(r"[^\w.-]+", "-", _name_of(found)).strip("-") or "Custom"
-    return CustomSpec(f"{plain}-v0", found, text=text, portable=portable)
+    return CustomSpec(f"{plain}-v0", _single_only(found, text), text=text, portable=portable)
+
+
+def _single_only(make: Callable[..., Any], text: str) -> Callable[..., Any]:
+    """``make``, but for PettingZoo's environments, which it says instead of returning them."""
+    if inspect.isclass(make):
+        return make
+
+    @functools.wraps(make)
+    def made(*args: Any, **kwargs: Any) -> Any:
+        env = make(*args, **kwargs)
+        if is_pettingzoo(env):
+            raise MakesAgents(text, env, make)
+        return env
+
+    return made
 
 
 def _parameters(found: Callable[..., Any]) -> list[str]:

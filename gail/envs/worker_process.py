@@ -18,6 +18,7 @@ import numpy as np
 
 from gail.envs import worker
 from gail.envs.chunk import RowFault
+from gail.envs.wording import place
 
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[4]); "
@@ -134,4 +135,4 @@ def _in_words(code: int) -> str:
 def _innermost(trace: str) -> str:
     """Where a process was, from what its faulthandler wrote."""
     frame = _FRAME.search(trace)
-    return f", in {frame[3]} at {frame[1]}:{frame[2]}" if frame else ""
+    return place(frame[1], frame[2], frame[3]) if frame else ""

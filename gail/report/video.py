@@ -19,9 +19,11 @@ from gail.core.errors import InputError
 from gail.core.leaves import named_leaves
 from gail.demos import Demonstrations, Trajectory, load_demos
 from gail.envs import VecEnv, env_text, make_vec, record_video, side_by_side
+from gail.envs.agent_group import GroupVecEnv
 from gail.envs.chunk import make_env
-from gail.envs.ids import is_module_path, require_registered
+from gail.envs.ids import require_registered
 from gail.envs.native_family import NATIVE_IDS
+from gail.envs.pettingzoo import plays_agents
 from gail.envs.rendering import Frame
 from gail.envs.resolve import Batch, resolve
 from gail.report.agents_video import agents_video
@@ -162,12 +164,15 @@ def policy_video(
     """
     found = find_policy(source, env_id, env_kwargs, sb3=sb3)
     env_id = env_text(found.env_id)
-    if is_module_path(env_id):
+    if plays_agents(env_id):
         kwargs = found.env_kwargs
         return agents_video(found.policy, Path(out), env_id=env_id, env_kwargs=kwargs, seed=seed, seconds=seconds)
     kwargs = {**_camera(env_id), **found.env_kwargs, "render_mode": "rgb_array"}
     env = _renderer(env_id, kwargs)
     try:
+        if isinstance(env, GroupVecEnv):  # what a function made
+            own = found.env_kwargs
+            return agents_video(found.policy, Path(out), env_id=env_id, env_kwargs=own, seed=seed, seconds=seconds)
         check_spaces(found.policy, env)
         episode = _play(env, seed, found.policy)
         fps, stride = _frame_rate(env_id, kwargs)
@@ -211,7 +216,7 @@ def _frame_rate(env_id: str, env_kwargs: dict[str, Any]) -> tuple[float, int]:
     """Frames per second of the video, and how many environment steps lie between two frames."""
     # MuJoCo environments know their rate only once they are made.
     found = resolve(env_id)
-    if isinstance(found, Batch):
+    if not isinstance(found, EnvSpec):
         return float(MAX_FPS), 1
     env = make_env(found, env_kwargs)
     steps_per_second = env.metadata.get("render_fps") or MAX_FPS

@@ -37,8 +37,15 @@ class Scripted(ParallelEnv):
 
     def reset(self, seed=None, options=None):
         self.seed, self.t = seed, 0
-        self.agents = ["a_0", "a_1"]
-        return {a: self._obs(a) for a in self.agents}, {a: {} for a in self.agents}
+        self.agents = [] if self.fault == "empty" else ["a_0", "a_1"]
+        observations = {a: self._obs(a) for a in self.agents}
+        if self.fault == "unready":
+            raise ValueError("out of stock")
+        if self.fault == "lost":
+            observations["a_0"][1] = np.nan
+        if self.fault == "half":
+            return observations
+        return observations, {a: {} for a in self.agents}
 
     def step(self, actions):
         assert set(actions) == set(self.agents)
@@ -58,14 +65,22 @@ class Scripted(ParallelEnv):
             terminated["a_1"] = False
         if self.fault == "blind":
             del observations["a_0"]
-        if self.fault == "raises" and self.t == 2:
-            raise ValueError("out of fuel")
-        if self.fault == "nan" and self.t == 2:
-            observations["a_1"][0] = np.nan
-        if self.fault == "unpaid" and self.t == 2:
-            rewards["a_0"] = np.nan
         if self.fault == "stranger":
             self.agents = [*self.agents, "x"]
+        if self.t == 2:
+            now = self.fault
+            if now == "raises":
+                raise ValueError("out of fuel")
+            if now == "nan":
+                observations["a_1"][0] = np.nan
+            if now in ("unpaid", "free"):
+                rewards["a_0"] = np.nan if now == "unpaid" else None
+            wrong = {"long": np.zeros(4), "scalar": np.float64(0), "complex": np.zeros(3, complex)}
+            observations["a_1"] = wrong.get(now, observations["a_1"])
+            if now == "four":
+                return observations, rewards, terminated, truncated
+            if now == "nothing":
+                return None
         return observations, rewards, terminated, truncated, {a: {} for a in present}
 
     def render(self):

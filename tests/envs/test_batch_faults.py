@@ -72,10 +72,10 @@ def test_native_environment_on_a_device_is_named_late_but_with_the_step_it_faile
 def test_deferred_faults_take_no_notice_of_huge_finite_numbers():
     faults, zeros = DeferredFaults(torch.zeros(2)), torch.zeros(2, dtype=torch.int64)
     huge = torch.full((2, 3), torch.finfo(torch.float32).max)
-    faults.note(huge, huge[:, 0], zeros + 1, zeros, torch.zeros(2))
+    faults.note((huge, huge[:, 0]), zeros + 1, zeros, torch.zeros(2))
     assert faults.first() is None
-    faults.note(huge, torch.tensor([0.0, torch.inf]), zeros + 2, zeros + 4, torch.tensor([5.0, 6.0]))
-    faults.note(huge * torch.nan, huge[:, 0], zeros + 3, zeros + 4, torch.zeros(2))
+    faults.note((huge, torch.tensor([0.0, torch.inf])), zeros + 2, zeros + 4, torch.tensor([5.0, 6.0]))
+    faults.note((huge * torch.nan, huge[:, 0]), zeros + 3, zeros + 4, torch.zeros(2))
     assert faults.first()[:3] == (0, 3, 4)
 
 

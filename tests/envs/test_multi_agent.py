@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from scripted_agents import Scripted
+from scripted_agents import DIE, Scripted
 
 from gail.core.errors import EnvironmentFault, InputError
 from gail.envs import check_environment, check_vec_env, make_vec, open_vec
@@ -138,35 +138,46 @@ def test_an_environment_that_does_not_repeat_itself_starts_anew_and_says_so() ->
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("fault", "problem", "step"),
     [
-        ("stays", "agent 'a_1' ended and is still in env.agents"),
-        ("vanishes", "agent 'a_1' left without an end"),
-        ("blind", "no observation for agent 'a_0'"),
-        ("stranger", r"agents \['x'\] are not possible_agents"),
+        ("raises", r"raised ValueError: out of fuel, in step at .*scripted_agents\.py:\d+", 2),
+        ("nan", r"returned nan in the observation of agent 'a_1' at \[0\]", 2),
+        ("unpaid", "returned nan in reward of agent 'a_0'", 2),
+        ("free", "returned NoneType as reward of agent 'a_0', expected a number", 2),
+        ("long", r"returned an observation for agent 'a_1' of float64 \[4\], expected float64 \[3\]", 2),
+        ("scalar", r"returned an observation for agent 'a_1' of float64 \[\], expected float64 \[3\]", 2),
+        ("complex", r"returned an observation for agent 'a_1' of complex128 \[3\], expected float64 \[3\]", 2),
+        ("four", r"returned a tuple of 4 \(dict, dict, dict, dict\) from step, expected five dicts .*", 2),
+        ("nothing", "returned NoneType from step, expected five dicts .*", 2),
+        ("stays", "agent 'a_1' ended and is still in env.agents; expected it to leave .*", DIE),
+        ("vanishes", "agent 'a_1' left without an end; expected it to leave .*", DIE),
+        ("blind", "returned no observation for agent 'a_0', expected one for each that acts", 1),
+        ("stranger", r"has agents \['x'\], which are not possible_agents", 1),
     ],
 )
-def test_an_environment_that_breaks_the_interface_is_named_with_its_agent(fault: str, message: str) -> None:
-    env = make_shared(Scripted, 1, fault=fault)
-    env.reset(0)
-    with pytest.raises(InputError, match=message):
+def test_an_environment_that_breaks_is_named_with_seed_step_and_actions(fault: str, problem: str, step: int) -> None:
+    env = make_shared(Scripted, 2, fault=fault)
+    env.reset(7)
+    said = (
+        rf"environment 0 \(seed 7\): {problem}, in step {step} of episode 0 since that seed, action \{{'a_0': \d.*\}}$"
+    )
+    with pytest.raises(EnvironmentFault, match=said):
         play(env, 3)
 
 
 @pytest.mark.parametrize(
     ("fault", "problem"),
     [
-        ("raises", "raised ValueError: out of fuel"),
-        ("nan", "returned NaN or infinity in the observation of agent 'a_1'"),
-        ("unpaid", "returned nan in reward of agent 'a_0'"),
+        ("unready", r"raised ValueError: out of stock, in reset at .*scripted_agents\.py:\d+"),
+        ("half", r"returned dict from reset, expected a tuple \(observations, infos\)"),
+        ("empty", r"has no living agent after reset\(seed=7\), expected at least one"),
+        ("lost", r"returned nan in the observation from reset of agent 'a_0' at \[1\]"),
     ],
 )
-def test_an_environment_that_breaks_is_named_with_its_seed_and_step(fault: str, problem: str) -> None:
-    env = make_shared(Scripted, 1, fault=fault)
-    env.reset(7)
-    with pytest.raises(EnvironmentFault) as caught:
-        play(env, 3)
-    assert str(caught.value).startswith(f"{env.env_id}: environment 0 (seed 7): {problem}, in step 2 of episode 0")
+def test_a_reset_that_breaks_is_named_with_its_seed(fault: str, problem: str) -> None:
+    env = make_shared(Scripted, 2, fault=fault)
+    with pytest.raises(EnvironmentFault, match=rf"environment 0 \(seed 7\): {problem}, at the start of episode 0"):
+        env.reset(7)
 
 
 def test_frames_are_those_of_each_rows_copy() -> None:
@@ -205,8 +216,7 @@ def test_the_installed_modules_are_listed_without_importing_them() -> None:
 def test_the_checker_looks_at_every_group_and_asks_pettingzoo(monkeypatch: pytest.MonkeyPatch) -> None:
     report = check_environment("mpe2.simple_tag_v3", num_envs=2, steps=30)
     assert (report.findings, report.checkers) == ((), ("pettingzoo", "contract"))
-    monkeypatch.setattr("gail.envs.multi_agent.find_maker", lambda env_id: functools.partial(Scripted, wide=True))
-    monkeypatch.setattr("gail.envs.pettingzoo.find_maker", lambda env_id: Scripted)
+    monkeypatch.setattr("gail.envs.pettingzoo.find_maker", lambda env_id: functools.partial(Scripted, wide=True))
     monkeypatch.setattr(Scripted, "_obs", lambda self, agent: -np.ones(self.observation_space(agent).shape) - self.t)
     report = check_environment("mpe2.simple_tag_v3", num_envs=2, steps=30)
     assert [finding.rule for finding in report.findings] == ["obs-in-space"] * 2  # one per group

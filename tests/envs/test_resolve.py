@@ -148,8 +148,9 @@ def test_a_batch_is_used_as_it_is_and_stays_open() -> None:
             self.closed = True
 
     own = Closing(3)
-    with open_vec(own, 50) as env:
-        assert env is own
+    assert make_vec(own, 50) is own
+    with open_vec(own, 50) as env:  # watched
+        assert env.reset(0).equal(own.reset(0)) and env.template is own.template
     assert not own.closed
     with pytest.raises(InputError, match="used as it is, found length"):
         make_vec(own, 3, length=5)

@@ -64,7 +64,7 @@ class Faulty(gym.Env):
         ("complex", r"returned an observation of complex64 \[3\], expected float32"),
         ("text", r"returned an observation of <U4 \[\], expected float32 \[3\]"),
         ("none", r"returned an observation of NoneType, expected float32 \[3\]"),
-        ("four values", "raised ValueError: not enough values to unpack"),
+        ("four values", r"returned a tuple of 4 \(ndarray, float, bool, dict\) from step, expected five values"),
     ],
 )
 def test_a_wrong_value_is_named_with_environment_step_and_action(fault: str, problem: str) -> None:
