@@ -5,17 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gail.agents.policy import save_policy
+from gail.agents.off_policy import OffPolicy
 from gail.agents.q_policy import QPolicy
 from gail.agents.replay import Replay, ReplayBatch
-from gail.agents.rollout import Collector
 from gail.core.config import require
 from gail.core.engine import Turn
 from gail.core.errors import InputError
@@ -24,9 +22,6 @@ from gail.core.networks import Activation
 from gail.core.pixels import PixelConfig
 from gail.core.player import Player
 from gail.envs.vec import VecEnv
-
-_ROUND = 1000
-"""Environment steps per round, about."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +173,7 @@ class QLearner:
         self.updates = int(state["updates"])
 
 
-class DQN:
+class DQN(OffPolicy):
     """A game with one player, the action values, that learns from a replay of what they did.
 
     Args:
@@ -191,6 +186,9 @@ class DQN:
         clip_rewards: learn from the sign of each reward.
     """
 
+    config: DQNConfig
+    policy: QPolicy
+
     def __init__(
         self,
         env: VecEnv,
@@ -202,11 +200,7 @@ class DQN:
         generators: Mapping[str, torch.Generator],
         clip_rewards: bool = False,
     ) -> None:
-        self.env, self.config, self.policy = env, config, policy
-        self.total_steps, self.clip_rewards, self.generator = total_steps, clip_rewards, generators["replay"]
-        self.learner = QLearner(policy, config)
-        self.players: Mapping[str, Player] = {"policy": self.learner.player}
-        self.replay = Replay(
+        replay = Replay(
             env.observation_space,
             env.num_envs,
             capacity=config.buffer_size,
@@ -215,95 +209,54 @@ class DQN:
             alpha=config.priority_exponent,
             stacked=config.stacked,
         )
-        horizon = max(config.steps_per_update // env.num_envs, 1)
-        self.collector = Collector(env, horizon=horizon, seed=seed, generator=generators["actions"])
-        self.steps = 0
-        self._learn_from = config.learning_starts
-        # Gradient steps that are due, in parts of one: a step of the batch may be worth more or less than one.
-        self._due = 0.0
-        self._replay_lost = False
+        super().__init__(
+            env,
+            config,
+            policy=policy,
+            replay=replay,
+            total_steps=total_steps,
+            seed=seed,
+            generators=generators,
+            clip_rewards=clip_rewards,
+        )
+        self.learner = QLearner(policy, config)
+        self.players = {"policy": self.learner.player}
 
-    @property
-    def exact_resume(self) -> bool:
-        """Whether the run, with all its resumes so far, equals one that never stopped."""
-        return self.collector.exact_resume and not self._replay_lost
-
-    def round(self) -> Iterator[Turn]:
-        """About a thousand environment steps, and the gradient steps that are due meanwhile."""
+    def explore(self) -> None:
+        """Uniform actions, ever fewer."""
         config = self.config
-        for _ in range(max(_ROUND // (self.collector.horizon * self.env.num_envs), 1)):
-            self.policy.epsilon = self._epsilon()
-            rollout = self.collector.collect(self.policy)
-            self.replay.add(rollout, rollout.rewards.sign() if self.clip_rewards else rollout.rewards)
-            self.steps += rollout.rewards.numel()
-            if self.steps >= self._learn_from and self.replay.ready:
-                self._due += rollout.rewards.numel() / config.steps_per_update
-            while self._due >= 1.0:
-                self._due -= 1.0
-                drawn = self.replay.draw(
-                    config.batch_size, beta=self._beta(), generator=self.generator, device=self.env.device
-                )
-                yield Turn("policy", self._batch(drawn), float(config.batch_size))
-                assert self.learner.errors is not None
-                self.replay.set_priorities(drawn.rows, self.learner.errors.cpu().numpy())
-                self.learner.follow()
-            if self.steps >= self.total_steps:
-                break
+        explored = self.steps / max(config.exploration_fraction * self.total_steps, 1.0)
+        self.policy.epsilon = config.epsilon_start + (config.epsilon_end - config.epsilon_start) * min(explored, 1.0)
+
+    def update(self) -> Iterator[Turn]:
+        """One turn; then the priorities of what it saw, and the target network."""
+        drawn = self.draw(beta=self._beta())
+        yield Turn("policy", self._batch(drawn), float(self.config.batch_size))
+        assert self.learner.errors is not None
+        self.replay.set_priorities(drawn.rows, self.learner.errors.cpu().numpy())
+        self.learner.follow()
 
     def _batch(self, drawn: ReplayBatch) -> DQNBatch:
         with torch.no_grad():
             features, next_features = (self.policy.features(obs) for obs in (drawn.obs, drawn.next_obs))
         return DQNBatch(features, drawn.samples, drawn.returns, next_features, drawn.discount, drawn.weight)
 
-    def _epsilon(self) -> float:
-        config = self.config
-        explored = self.steps / max(config.exploration_fraction * self.total_steps, 1.0)
-        return config.epsilon_start + (config.epsilon_end - config.epsilon_start) * min(explored, 1.0)
-
     def _beta(self) -> float:
         start = self.config.priority_correction
         return start + (1.0 - start) * min(self.steps / self.total_steps, 1.0)
 
     def round_metrics(self) -> dict[str, float]:
-        """Episode statistics, exploration and how full the replay is."""
-        return {
-            **self.collector.stats.metrics(),
-            "epsilon": self.policy.epsilon,
-            "replay_transitions": float(len(self.replay)),
-        }
+        """Episode statistics, how full the replay is, and exploration."""
+        return {**super().round_metrics(), "epsilon": self.policy.epsilon}
 
     def shown_metrics(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """The return and the exploration."""
-        shown = {"return": metrics["return_mean"]} if "return_mean" in metrics else {}
-        return {**shown, "epsilon": metrics["epsilon"]}
+        return {**super().shown_metrics(metrics), "epsilon": metrics["epsilon"]}
 
-    def save_policy(self, path: Path) -> None:
-        """Write the policy as it is now."""
-        save_policy(self.policy, path, env_id=self.env.env_id, env_kwargs=self.env.env_kwargs)
+    def learner_state(self) -> dict[str, Any]:
+        """The target network."""
+        return self.learner.state_dict()
 
-    def state_dict(self) -> dict[str, Any]:
-        """All but the player; the replay where checkpoints are to hold it."""
-        return {
-            "steps": self.steps,
-            "due": self._due,
-            "learn_from": self._learn_from,
-            "replay_lost": self._replay_lost,
-            "learner": self.learner.state_dict(),
-            "collector": self.collector.state_dict(),
-            "generator": self.generator.get_state(),
-            "replay": self.replay.state_dict() if self.config.save_replay else None,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of :meth:`state_dict`; without a replay, learning waits until a new one has begun."""
-        self.steps, self._due = int(state["steps"]), float(state["due"])
-        self._learn_from, self._replay_lost = int(state["learn_from"]), bool(state["replay_lost"])
-        self.learner.load_state_dict(state["learner"])
-        self.collector.load_state_dict(state["collector"])
-        self.generator.set_state(state["generator"])
-        if state["replay"] is None:
-            self._replay_lost, self._learn_from = True, self.steps + self.config.learning_starts
-            self.replay.go_on(self.env.restored(), self.collector.obs.cpu())
-        else:
-            self.replay.load_state_dict(state["replay"])
-            self.replay.cut(~self.env.restored())
+    def load_learner_state(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`learner_state`."""
+        self.learner.load_state_dict(state)

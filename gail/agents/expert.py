@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,10 +12,13 @@ import torch
 
 from gail.agents.dqn import DQN, DQNConfig
 from gail.agents.evaluate import evaluate_in, random_return
+from gail.agents.off_policy import OffPolicy
 from gail.agents.policy import ActorCritic, NetworkPolicy, new_policy, save_policy
 from gail.agents.ppo import PPO, PPOConfig
 from gail.agents.q_policy import QPolicy
 from gail.agents.rollout import Collector
+from gail.agents.sac import SAC, SACConfig
+from gail.agents.squashed_policy import SquashedGaussianPolicy
 from gail.agents.summary import conclude
 from gail.core.config import parse_json_object
 from gail.core.device import resolve_device, use_threads
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 SB3_ALGORITHMS = ("sb3:A2C", "sb3:DDPG", "sb3:DQN", "sb3:PPO", "sb3:SAC", "sb3:TD3")
 """Those of Stable-Baselines3."""
-ALGORITHMS = ("ppo", "dqn", *SB3_ALGORITHMS)
+ALGORITHMS = ("ppo", "dqn", "sac", *SB3_ALGORITHMS)
 """The learners."""
 
 
@@ -43,7 +46,8 @@ class ExpertConfig:
     """What `gail expert` does."""
 
     algo: str = "ppo"
-    """The learner: ppo, dqn (discrete actions), or one of Stable-Baselines3: sb3:PPO, A2C, DQN, SAC, TD3, DDPG."""
+    """The learner: ppo, dqn (discrete actions), sac (bounded continuous actions), or one of Stable-Baselines3: sb3:PPO,
+    A2C, DQN, SAC, TD3, DDPG."""
     steps: int = 1_000_000
     """Environment steps."""
     num_envs: int = 16
@@ -62,6 +66,8 @@ class ExpertConfig:
     """PPO's hyperparameters."""
     dqn: DQNConfig = field(default_factory=DQNConfig)
     """DQN's hyperparameters."""
+    sac: SACConfig = field(default_factory=SACConfig)
+    """SAC's hyperparameters."""
     sb3_kwargs: str = "{}"
     """Keyword arguments of the algorithm of Stable-Baselines3, as JSON, for example '{"n_steps": 256}' (sb3:NAME)."""
 
@@ -108,6 +114,7 @@ _ATARI = ExpertConfig(
     clip_rewards=True,
     ppo=PPOConfig(horizon=128, learning_rate=2.5e-4, epochs=4, minibatch_size=256, clip=0.1, entropy_coef=0.01),
 )
+_SAC = ExpertConfig(algo="sac", steps=1_000_000, num_envs=8)
 _DQN = ExpertConfig(algo="dqn", steps=100_000, num_envs=8)
 _DQN_RECIPES: dict[str, ExpertConfig] = {
     "CartPole-v1": ExpertConfig(
@@ -153,6 +160,8 @@ def expert_recipe(env_id: str, algo: str = "ppo") -> ExpertConfig:
         return ExpertConfig(algo, num_envs=8 if algo in ("sb3:A2C", "sb3:PPO") else 1)
     if env_id.startswith("mpe2.") and algo == "ppo":
         return _MPE
+    if algo == "sac":
+        return _SAC
     own, atari, default = (_DQN_RECIPES, _DQN_ATARI, _DQN) if algo == "dqn" else (_RECIPES, _ATARI, ExpertConfig())
     return own.get(env_id, atari if env_id.startswith("ALE/") else default)
 
@@ -243,6 +252,24 @@ def _dqn(env: VecEnv, config: ExpertConfig, seed: int) -> DQN:
     )
 
 
+def _sac(env: VecEnv, config: ExpertConfig, seed: int) -> SAC:
+    with seeded_initialization(seed, "policy"):
+        policy = SquashedGaussianPolicy(env.observation_space, env.action_space, **config.sac.network).to(env.device)
+        return SAC(
+            env,
+            config.sac,
+            policy=policy,
+            total_steps=config.steps,
+            seed=derive_seed(seed, "environment"),
+            generators={
+                "actions": make_generator(seed, "actions", env.device),
+                "noise": make_generator(seed, "noise", env.device),
+                "replay": make_generator(seed, "replay"),
+            },
+            clip_rewards=config.clip_rewards,
+        )
+
+
 def _sb3(env: VecEnv, config: ExpertConfig, seed: int) -> SB3Training:
     # Only now: it is an extra, and slow to import.
     from gail.agents.sb3_train import SB3Training
@@ -300,12 +327,17 @@ def train_expert(
         by_sb3 = config.algo in SB3_ALGORITHMS
         if by_sb3:
             _check_sb3(config, resume, workers)
-        game = (_sb3 if by_sb3 else _dqn if config.algo == "dqn" else _ppo)(env, config, seed)
+        makers: dict[str, Callable[[VecEnv, ExpertConfig, int], TrueReward | OffPolicy]] = {
+            "ppo": _ppo,
+            "dqn": _dqn,
+            "sac": _sac,
+        }
+        game = _sb3(env, config, seed) if by_sb3 else makers[config.algo](env, config, seed)
         if out is not None:
             run = {"verb": "expert", "env_id": name, "env_kwargs": env_kwargs, "seed": seed}
             open_run(out, {"run": run, "config": config}, resume=resume)
         title = f"expert {config.algo} {name}"
-        if isinstance(game, TrueReward | DQN):
+        if isinstance(game, TrueReward | OffPolicy):
             seconds = train(
                 game, total_steps=config.steps, title=title, directory=out, resume=resume, progress=progress
             )

@@ -76,7 +76,7 @@ class Replay:
         self.length = capacity // num_envs
         if self.length < 2 * (n_step + self.stack + 1):
             raise InputError(
-                f"dqn.buffer_size: {capacity} for {num_envs} environments, expected at least "
+                f"buffer_size: {capacity} for {num_envs} environments, expected at least "
                 f"{2 * (n_step + self.stack + 1) * num_envs}"
             )
         self.num_envs, self.n_step, self.gamma, self.alpha = num_envs, n_step, gamma, alpha

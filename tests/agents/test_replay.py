@@ -248,7 +248,7 @@ def test_a_restored_replay_draws_and_goes_on_the_same(steps: int) -> None:
 
 
 def test_too_small_a_replay_is_refused() -> None:
-    with pytest.raises(InputError, match=r"dqn\.buffer_size: 20 for 2 environments, expected at least 32"):
+    with pytest.raises(InputError, match=r"buffer_size: 20 for 2 environments, expected at least 32"):
         replay(STACK, 2, capacity=20)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +16,8 @@ from gail.agents.dqn import DQNBatch, DQNConfig, QLearner
 from gail.agents.policy import MLPPolicy, PixelPolicy
 from gail.agents.ppo import PPO, PPOBatch, PPOConfig
 from gail.agents.q_policy import QPolicy
+from gail.agents.sac import SACBatch, SACConfig, SACLearner
+from gail.agents.squashed_policy import SquashedGaussianPolicy
 from gail.core.losses import bce_loss, with_gradient_penalty
 from gail.core.player import Player
 from gail.demos.types import Transitions
@@ -56,6 +59,16 @@ def dqn(space: gym.Space, device: str) -> tuple[Player, Any]:
     return QLearner(policy, DQNConfig()).player, DQNBatch(features, samples, returns, features, discount, weight)
 
 
+def sac(space: gym.Space, device: str, *, player: str) -> tuple[Player, Any]:
+    bounded = space if isinstance(space, gym.spaces.Box) else gym.spaces.Box(-1.0, 1.0, (3,))
+    learner = SACLearner(SquashedGaussianPolicy(OBS, bounded, hidden=(4,)).to(device), SACConfig(hidden=(4,)))
+    obs = torch.randn(B, 3, device=device)
+    samples, noise, next_noise = (torch.randn(B, learner.policy.size, device=device) for _ in range(3))
+    numbers = [torch.rand(B, device=device) for _ in range(2)]
+    batch = SACBatch(obs, samples, numbers[0], obs, numbers[1], noise, next_noise)
+    return learner.players[player], numbers[0] if player == "temperature" else batch
+
+
 def discriminator(space: gym.Space, device: str) -> tuple[Player, Any]:
     network = Discriminator(OBS, space, hidden=(4,), use_next_obs=True).to(device)
     penalized = with_gradient_penalty(bce_loss, 1.0)
@@ -73,8 +86,12 @@ def cloning(space: gym.Space, device: str) -> tuple[Player, Any]:
     return game.players["policy"], (game.features, game.samples)
 
 
+SAC_PLAYERS = [partial(sac, player=name) for name in ("critic", "policy", "temperature")]
+BUILDERS = [ppo, ppo_on_images, dqn, *SAC_PLAYERS, discriminator, cloning]
+
+
 @pytest.mark.parametrize("space", ACTIONS.values(), ids=ACTIONS.keys())
-@pytest.mark.parametrize("build", [ppo, ppo_on_images, dqn, discriminator, cloning])
+@pytest.mark.parametrize("build", BUILDERS)
 def test_the_training_step_needs_no_read_back(build: Callable[..., tuple[Player, Any]], space: gym.Space) -> None:
     player, batch = build(space, "meta")
     player.step(batch, 8.0)
@@ -83,7 +100,7 @@ def test_the_training_step_needs_no_read_back(build: Callable[..., tuple[Player,
 
 
 @pytest.mark.parametrize("space", ACTIONS.values(), ids=ACTIONS.keys())
-@pytest.mark.parametrize("build", [ppo, ppo_on_images, dqn, discriminator, cloning])
+@pytest.mark.parametrize("build", BUILDERS)
 def test_the_training_step_copies_and_draws_nothing(
     build: Callable[..., tuple[Player, Any]], space: gym.Space, forbid_copies_and_draws: Callable[[], None]
 ) -> None:
