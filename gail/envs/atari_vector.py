@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,11 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
-from gail.core.errors import InputError
+from gail.core.errors import EnvironmentFault, InputError
 from gail.envs.atari import AtariProtocol
 from gail.envs.atari_single import console_seed
 from gail.envs.vec import State, Step, VecEnv
+from gail.envs.wording import raised
 
 _UNLIMITED = 2**30
 
@@ -85,7 +88,8 @@ class AtariVecEnv(VecEnv):
         return torch.from_numpy(array).to(self.device)
 
     def _start(self, seeds: list[int] | None) -> Tensor:
-        obs, _ = self._games.reset(seed=None if seeds is None else np.asarray(seeds))
+        with self._named():
+            obs, _ = self._games.reset(seed=None if seeds is None else np.asarray(seeds))
         self._elapsed[:] = 0
         return self._to_device(obs)
 
@@ -103,6 +107,7 @@ class AtariVecEnv(VecEnv):
 
         Raises:
             InputError: where ``actions`` is not ``[N]`` or holds no actions of the game.
+            EnvironmentFault: where ALE raises.
         """
         if self._seed is None:
             raise RuntimeError(f"{self.env_id}: call reset before the first step")
@@ -111,7 +116,8 @@ class AtariVecEnv(VecEnv):
         if played.min() < 0 or played.max() >= self.action_space.n:  # type: ignore[attr-defined]
             raise InputError(f"{self.env_id}: actions are {played.tolist()}, expected elements of {self.action_space}")
         self._steps += 1
-        obs, reward, terminated, _, info = self._games.step(played)
+        with self._named(played):
+            obs, reward, terminated, _, info = self._games.step(played)
         self._elapsed += 1
         truncated = self._elapsed >= (self.max_episode_steps or _UNLIMITED)
         ended = terminated | truncated
@@ -122,7 +128,8 @@ class AtariVecEnv(VecEnv):
             if terminated.any():
                 next_obs[terminated] = info["final_obs"][terminated]
             if (cut := truncated & ~terminated).any():
-                obs = self._games.reset(options={"reset_mask": cut})[0]
+                with self._named(played):
+                    obs = self._games.reset(options={"reset_mask": cut})[0]
         obs_tensor = self._to_device(obs)
         return Step(
             obs_tensor,
@@ -132,6 +139,16 @@ class AtariVecEnv(VecEnv):
             self._to_device(truncated),
             self._valid,
         )
+
+    @contextmanager
+    def _named(self, actions: np.ndarray | None = None) -> Iterator[None]:
+        """Turn what ALE raises into a fault of all games: it does not say in which one that was."""
+        try:
+            yield
+        except Exception as error:
+            seeds = {row: None if self._seed is None else self._seed + row for row in range(self.num_envs)}
+            when = "" if actions is None else f"in step {self._steps} since the last reset"
+            raise EnvironmentFault(self.env_id, f"raised {raised(error)}", seeds, when=when, action=actions) from error
 
     def state_dict(self) -> State:
         """The seed and the steps since; running games cannot be saved."""

@@ -89,7 +89,9 @@ def clear_errors(spec: EnvSpec, kwargs: dict[str, Any]) -> Iterator[None]:
             if "must inherit from the gymnasium.Env" not in str(error):
                 raise
             made = str(error).partition("actual class: ")[2].partition(">")[0].removeprefix("<class ")
-            raise InputError(f"{spec_id(spec)}: makes {made}, expected a gymnasium.Env") from error
+            raise InputError(
+                f"{spec_id(spec)}: makes {made}, expected a gymnasium.Env or a PettingZoo environment"
+            ) from error
 
 
 PLUG_INS = Family(

@@ -59,8 +59,8 @@ def _keyword_advice(
     named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in _BATCH]
     found = re.search(r"unexpected keyword argument '(\w+)'", message)
     if found is not None and found[1] in kwargs:
-        expected = ", ".join(dict.fromkeys([*(p.name for p in named), *also])) or "none"
-        return f"unknown keyword {found[1]!r}, expected one of {expected}"
+        expected = ", ".join(dict.fromkeys([*(p.name for p in named), *also]))
+        return f"unknown keyword {found[1]!r}, expected {expected and 'one of '}{expected or 'none at all'}"
     lacking = [p.name for p in named if p.default is p.empty and p.name not in kwargs]
     if lacking and " required " in message:
         example = json.dumps(dict.fromkeys(lacking, "..."))

@@ -41,7 +41,7 @@ from gymnasium.envs.registration import EnvSpec
 from gail.core.errors import InputError
 from gail.envs.atari import find_game
 from gail.envs.ids import CALLABLE_PREFIX
-from gail.envs.wording import raised
+from gail.envs.wording import described, raised
 
 ENTRY_POINT_GROUP = "gail.envs"
 """Where an installed package names its environments: ``name = "module:callable"``."""
@@ -151,6 +151,8 @@ def resolve(env: str | Callable[..., Any]) -> Resolved:
     Raises:
         InputError: where there is none, with the closest names.
     """
+    if not isinstance(env, str) and not callable(env):
+        raise InputError(f"an environment is a name, a class or a function, found {described(env)}")
     if not isinstance(env, str):
         name = _name_of(env)
         module = sys.modules.get(env.__module__) if env.__module__ != "__main__" else None

@@ -129,7 +129,7 @@ class VecEnv(ABC):
 
     def render(self) -> list[np.ndarray]:
         """One RGB frame ``[H, W, 3]`` (uint8) per environment; needs ``render_mode="rgb_array"``."""
-        raise NotImplementedError(f"{type(self).__name__} does not render")
+        raise InputError(f"{self.env_id}: {type(self).__name__} draws no frames; it needs a method render()")
 
     def close(self) -> None:
         """Free what the batch holds (processes, windows)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from gail.envs.native_family import NATIVE_IDS
 from gail.envs.pettingzoo import plays_agents
 from gail.envs.rendering import Frame
 from gail.envs.resolve import Batch, resolve
+from gail.envs.watched import watched
 from gail.report.agents_video import agents_video
 from gail.report.frames import MAX_FPS, MAX_HEIGHT, shrink, video_rate
 from gail.report.load import load_run
@@ -126,8 +128,14 @@ def _env_of(recorded: Trajectory, seed: int, env_id: str, kwargs: dict[str, Any]
 
 
 def _renderer(env_id: str, kwargs: dict[str, Any]) -> VecEnv:
-    """One environment that draws; a class of batches draws itself."""
-    return make_vec(env_id, 1, backend="auto" if isinstance(resolve(env_id), Batch) else "sync", **kwargs)
+    """One environment that draws; a class of batches draws itself, whether or not it takes a ``render_mode``."""
+    found = resolve(env_id)
+    if not isinstance(found, Batch):
+        return make_vec(env_id, 1, backend="sync", **kwargs)
+    taken = inspect.signature(found.make).parameters.values()
+    if not any(p.name == "render_mode" or p.kind is p.VAR_KEYWORD for p in taken):
+        kwargs = {name: value for name, value in kwargs.items() if name != "render_mode"}
+    return watched(make_vec(env_id, 1, **kwargs))
 
 
 def _same_start(env: VecEnv, seed: int, recorded: Trajectory) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TimeLimit
 
-from gail.core.errors import InputError
+from gail.core.errors import EnvironmentFault, InputError
 from gail.envs import check_vec_env, make_vec, resolve_env
 from gail.envs.atari import AtariProtocol, is_console
 from gail.envs.atari_single import console_seed
@@ -229,6 +229,21 @@ def test_an_action_that_the_game_lacks_is_refused_before_ale_sees_it():
     env.reset(0)
     with pytest.raises(InputError, match="Discrete"):
         env.step(torch.tensor([0, 6]))
+
+
+def test_what_ale_raises_names_the_games_the_step_and_the_actions(monkeypatch):
+    env = make_vec("Pong", 2)
+    env.reset(7)
+    env.step(torch.tensor([1, 2]))
+
+    class Broken:
+        def step(self, actions):
+            raise RuntimeError("no cartridge")
+
+    monkeypatch.setattr(env, "_games", Broken())
+    said = r"environments 0 to 1 \(seeds 7 to 8\): raised RuntimeError: no cartridge.*, in step 2 .*, actions \[3 4\]$"
+    with pytest.raises(EnvironmentFault, match=said):
+        env.step(torch.tensor([3, 4]))
 
 
 @pytest.mark.parametrize("name", ["Pong", "ALE/Pong-v5"])

@@ -110,6 +110,14 @@ class Broken(CountingVectorEnv):
                 obs = obs[:, :1]
             if self.fault == "dtype":
                 obs = obs.astype(complex)
+            if self.fault == "column":
+                reward = reward[:, None]
+            if self.fault == "text":
+                reward = ["a", "b", "c"]
+            if self.fault == "flags":
+                truncated = truncated[:2]
+            if self.fault == "four":
+                return obs, reward, terminated, info
         return obs, reward, terminated, truncated, info
 
 
@@ -127,6 +135,10 @@ class Broken(CountingVectorEnv):
             r"environments 0 to 2 .*: raised ValueError: out of .*, in step 3 since the last reset, actions \[0 0 1\]$",
         ),
         ("shape", r"returned observations of float32 \[3, 1\], expected float32 \[3, 2\].*actions \[0 0 1\]$"),
+        ("column", r"returned rewards of float32 \[3, 1\], expected float32 \[3\].*actions \[0 0 1\]$"),
+        ("text", r"returned rewards of list, expected float32 \[3\].*actions \[0 0 1\]$"),
+        ("flags", r"returned truncated of bool \[2\], expected bool \[3\].*actions \[0 0 1\]$"),
+        ("four", r"returned a tuple of 4 \(.*\) from step, expected five values .*actions \[0 0 1\]$"),
         ("dtype", r"returned observations of complex128 \[3, 2\], expected float32 \[3, 2\].*actions \[0 0 1\]$"),
     ],
 )
@@ -137,6 +149,18 @@ def test_wrapped_vector_environment_is_named(mode, fault, said):
         env.step(torch.tensor([0, 0, 1]))
     with pytest.raises(EnvironmentFault, match=said):
         env.step(torch.tensor([0, 0, 1]))
+
+
+def test_reset_of_a_wrapped_vector_environment_is_named(monkeypatch):
+    env = WrappedVectorEnv(Broken(""))
+    for reset, problem in (
+        (lambda **kwargs: np.zeros((3, 2), np.float32), r"returned float32 \[3, 2\] from reset, expected a tuple"),
+        (lambda **kwargs: (np.zeros((3, 1), np.float32), {}), r"returned observations of float32 \[3, 1\], expected"),
+        (lambda **kwargs: 1 / 0, r"raised ZeroDivisionError: division by zero, in <lambda> at .*test_batch_faults\.py"),
+    ):
+        monkeypatch.setattr(env.env, "reset", reset)
+        with pytest.raises(EnvironmentFault, match=rf"environments 0 to 2 \(seeds 7 to 9\): {problem}"):
+            env.reset(7)
 
 
 def test_batched_mujoco_names_nan():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from scripted_agents import DIE, Scripted
 from gail.core.errors import EnvironmentFault, InputError
 from gail.envs import check_environment, check_vec_env, make_vec, open_vec
 from gail.envs.ids import require_registered
-from gail.envs.multi_agent import episode_seed, make_multi_agent, make_shared
+from gail.envs.multi_agent import UnlikeAgents, episode_seed, make_multi_agent, make_shared
 from gail.envs.pettingzoo_family import PETTINGZOO
+from gail.envs.resolve import load_named
 
 A0, A1, A2 = 0, 1, 2
 
@@ -229,6 +231,39 @@ def test_make_vec_plays_what_a_callable_makes_in_pettingzoos_interface(make) -> 
     assert env.env_id.startswith("callable:")
     assert env.reset(70)[:, 0].tolist() == [70, 70, 0, 71, 71, 0]
     assert play(env, 4)[3].truncated.tolist() == [True, False, True] * 2
+
+
+_COUNTED = """
+def make(**kwargs): return Scripted(**kwargs)
+Scripted.made = []
+init = Scripted.__init__
+def counting(self, *args, **kwargs):
+    self.made.append(self)
+    init(self, *args, **kwargs)
+Scripted.__init__ = counting
+"""
+
+
+@pytest.mark.parametrize("name", ["Scripted", "make"])
+def test_a_class_or_function_in_a_file_is_played_and_none_is_made_only_to_look(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    source = Path(__file__).with_name("scripted_agents.py").read_text()
+    file = tmp_path / "game.py"
+    file.write_text(source + _COUNTED)
+    env = make_vec(f"{file}:{name}", 2, max_episode_steps=4)
+    assert (env.env_id, env.num_envs, env.rows_per_env) == (f"{file}:{name}", 6, 3)
+    assert env.reset(70)[:, 0].tolist() == [70, 70, 0, 71, 71, 0]
+    assert len(load_named(f"{file}:Scripted").made) == 2
+    with pytest.raises(UnlikeAgents, match="agents have unlike spaces"):
+        make_vec(f"{file}:{name}", 1, wide=True)
+    assert len(make_multi_agent(f"{file}:{name}", 1, wide=True).groups) == 2
+
+
+@pytest.mark.parametrize("make", [Scripted, lambda: Scripted(), Scripted()])
+def test_the_checker_asks_pettingzoo_about_whatever_makes_an_environment(make) -> None:
+    assert check_environment(make, steps=20).checkers[0] == "pettingzoo"
 
 
 def test_pettingzoo_has_no_worker_processes() -> None:

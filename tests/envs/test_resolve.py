@@ -97,6 +97,23 @@ def test_a_class_of_a_module_in_the_current_folder_is_found(file: str) -> None:
     assert done.stdout.split() == ["my_env:Mine", "2"] * 2, done.stderr
 
 
+_MAKING = """import pettingzoo
+class Unlicensed:
+    def __init__(self): raise OSError("no licence")
+def unlicensed_batch(num_envs):
+    raise OSError("no licence")
+class Sized:
+    def __init__(self, size): pass
+def nothing(render_mode=None):
+    pass
+class UnlicensedTeam(pettingzoo.ParallelEnv):
+    def __init__(self):
+        raise OSError("no licence")
+class SizedTeam(pettingzoo.ParallelEnv):
+    def __init__(self, size): pass
+"""
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -109,15 +126,33 @@ def test_a_class_of_a_module_in_the_current_folder_is_found(file: str) -> None:
         ("./my_env.py:not_an_env", ["not_an_env", "int", "gymnasium.Env"]),
         ("./my_env.py:not_a_batch", ["not_a_batch", "int", "VecEnv"]),
         ("no_such_module_at_all:Mine", ["no_such_module_at_all"]),
+        ("./raising.py:Mine", ["running it raised ZeroDivisionError", "in start at raising.py:2"]),
+        ("raising:Mine", ["importing raising raised ZeroDivisionError", "in start at raising.py:2"]),
+        ("./making.py:Unlicensed", ["making it raised OSError: no licence", "in __init__ at making.py:3"]),
+        (
+            "./making.py:unlicensed_batch",
+            ["making it raised OSError: no licence", "in unlicensed_batch at making.py:5"],
+        ),
+        ("./making.py:Sized", ["needs the keyword size", "--env-kwargs"]),
+        ("./making.py:UnlicensedTeam", ["making it raised OSError: no licence", "in __init__ at making.py:12"]),
+        ("./making.py:SizedTeam", ["needs the keyword size", "--env-kwargs"]),
+        ("./making.py:nothing", ["makes 'NoneType'", "PettingZoo"]),
     ],
 )
 def test_what_is_wrong_with_a_custom_name_is_said_in_one_line(file: str, name: str, words: list[str]) -> None:
     Path("broken.py").write_text("def (\n")
     Path("lacking.py").write_text("import not_installed_here\n")
+    Path("raising.py").write_text("def start():\n    1 / 0\nstart()\n")
+    Path("making.py").write_text(_MAKING)
     with pytest.raises(InputError) as error:
         make_vec(name, 2)
     assert all(word in str(error.value) for word in words), str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_what_is_no_environment_at_all_is_refused() -> None:
+    with pytest.raises(InputError, match="an environment is a name, a class or a function, found int"):
+        make_vec(3, 2)
 
 
 def test_an_unknown_keyword_of_a_batch_is_named(file: str) -> None:

@@ -22,18 +22,33 @@ class Faulty(gym.Env):
         super().reset(seed=seed)
         self.mine = self.mine or seed == 8
         self.time, self.episode = 0, self.episode + 1
+        if self.fault == "reset half":
+            return self.obs("")
         return self.obs("reset" if self.mine and self.episode == 2 else ""), {}
 
     def step(self, action):
         self.time += 1
         now = self.fault if self.mine and self.time == 3 else ""
-        reward = {"reward nan": float("nan"), "reward none": None}.get(now, 1.0)
-        over = self.time == self.length
+        reward = {
+            "reward nan": float("nan"),
+            "reward none": None,
+            "reward text": "one",
+            "reward row": np.ones(2),
+        }.get(now, 1.0)
+        over = {"flag none": None, "flag row": np.ones(2, bool)}.get(now, self.time == self.length)
+        if now == "raises":
+            raise ValueError("out of rails")
+        if now == "leaves":
+            raise SystemExit("good bye")
+        if now == "nothing":
+            return None
         if now == "four values":
             return self.obs(now), reward, over, {}
         return self.obs(now), reward, over, False, {}
 
     def obs(self, now):
+        if now == "reset" and self.fault == "reset raises":
+            raise ValueError("out of stock")
         good = np.ones(3, np.float32)
         if now == "reset" and self.fault == "reset nan":
             good[1] = np.nan
@@ -58,6 +73,13 @@ class Faulty(gym.Env):
         ("infinity", r"returned inf in an observation at \[2\]"),
         ("reward nan", "returned nan in the reward"),
         ("reward none", "returned nan in the reward"),
+        ("reward text", "returned str as reward, expected a number"),
+        ("reward row", r"returned float64 \[2\] as reward, expected a number"),
+        ("flag none", "returned NoneType as terminated, expected a bool"),
+        ("flag row", r"returned bool \[2\] as terminated, expected a bool"),
+        ("raises", r"raised ValueError: out of rails, in step at .*test_value_faults\.py:\d+"),
+        ("leaves", r"raised SystemExit: good bye, in step at .*test_value_faults\.py:\d+"),
+        ("nothing", "returned NoneType from step, expected five values"),
         ("too long", r"returned an observation of float32 \[4\], expected float32 \[3\]"),
         ("broadcast", r"returned an observation of float32 \[\], expected float32 \[3\]"),
         ("column", r"returned an observation of float32 \[3, 1\], expected float32 \[3\]"),
@@ -75,6 +97,16 @@ def test_a_wrong_value_is_named_with_environment_step_and_action(fault: str, pro
         env.step(actions)
     with pytest.raises(EnvironmentFault, match=rf"environment 1 \(seed 8\): {problem}.*step 3 .*action 4$"):
         env.step(actions)
+
+
+def test_a_reset_that_breaks_is_named_within_an_episode_and_at_the_start() -> None:
+    env = make_vec(Faulty, 2, backend="sync", fault="reset raises", length=1)
+    env.reset(7)
+    with pytest.raises(EnvironmentFault, match=r"environment 1 \(seed 8\): raised ValueError: out of stock, .*step 1 "):
+        env.step(torch.zeros(2, dtype=torch.int64))
+    said = r"environment 0 \(seed 7\): returned float32 \[3\] from reset, expected a tuple \(observation, info dict\)$"
+    with pytest.raises(EnvironmentFault, match=said):
+        make_vec(Faulty, 2, backend="sync", fault="reset half").reset(7)
 
 
 def test_a_wrong_first_observation_is_named(recwarn: pytest.WarningsRecorder) -> None:
