@@ -134,13 +134,15 @@ def _make(env_id: str, kwargs: dict[str, Any]) -> Any:
 
     from gail.envs.chunk import make_env
     from gail.envs.make import make_vec
-    from gail.envs.resolve import UnknownEnvironment, resolve
+    from gail.envs.resolve import MakesAgents, UnknownEnvironment, resolve
 
     try:
         found = resolve(env_id)
-    except UnknownEnvironment:
-        return make_vec(env_id, 1, **kwargs)
-    return make_env(found, kwargs) if isinstance(found, EnvSpec) else make_vec(env_id, 1, **kwargs)
+        if isinstance(found, EnvSpec):
+            return make_env(found, kwargs)
+    except (UnknownEnvironment, MakesAgents):
+        pass
+    return make_vec(env_id, 1, **kwargs)
 
 
 def _check_played(demos: Demonstrations, env: Any) -> Iterable[Finding | SkippedCheck]:

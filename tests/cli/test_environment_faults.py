@@ -67,3 +67,115 @@ def test_run_with_restart_workers_goes_on_and_says_what_was_lost(tmp_path: Path)
     assert max(lost[:25]) == 0 and min(lost[25:]) >= 1
     # Episodes of this environment always pay 1 + 2 + ... + 20.
     assert all(row["return_mean"] == 210 for row in rows if "return_mean" in row)
+
+
+FAULTY = """
+import numpy as np
+import torch
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+
+from gail.envs import Step, VecEnv
+
+BOX, TWO = spaces.Box(-1e6, 1e6, (2,), np.float32), spaces.Discrete(2)
+
+
+class Batch(VecEnv):
+    def __init__(self, num_envs, fault=False):
+        self.env_id, self.env_kwargs, self.num_envs, self.device = "", {}, num_envs, torch.device("cpu")
+        self.observation_space, self.action_space, self.max_episode_steps = BOX, TWO, None
+        self.fault, self.start = fault, torch.zeros(num_envs)
+
+    def obs(self):
+        return torch.stack([self.start, torch.full_like(self.start, self.time)], dim=1)
+
+    def reset(self, seed=None):
+        self.time, self.start = 0, torch.arange(self.num_envs) + float((seed or 0) % 1000)
+        return self.obs()
+
+    def step(self, actions):
+        self.time += 1
+        if self.fault and self.time == 3:
+            raise ValueError("out of fuel")
+        flags, after = torch.ones(self.num_envs, dtype=torch.bool), self.obs()
+        over = flags & (self.time == 5)
+        self.time %= 5
+        return Step(self.obs(), after, torch.ones(self.num_envs), over, ~flags, flags)
+
+    def state_dict(self):
+        return {"time": self.time, "start": self.start.clone()}
+
+    def load_state_dict(self, state):
+        self.time, self.start = state["time"], state["start"].clone()
+        return self.obs()
+
+    def render(self):
+        return [np.full((8, 8, 3), self.time, np.uint8)] * self.num_envs
+
+
+class Team(ParallelEnv):
+    metadata = {"name": "team_v0", "render_modes": ["rgb_array"], "render_fps": 5}
+
+    def __init__(self, fault=False, render_mode=None):
+        self.possible_agents, self.fault, self.render_mode = ["a", "b"], fault, render_mode
+
+    def observation_space(self, agent):
+        return BOX
+
+    def action_space(self, agent):
+        return TWO
+
+    def obs(self):
+        return {a: np.array([self.start + i / 2, self.time], np.float32) for i, a in enumerate("ab")}
+
+    def reset(self, seed=None, options=None):
+        self.agents, self.time, self.start = ["a", "b"], 0, (seed or 0) % 1000
+        return self.obs(), {a: {} for a in "ab"}
+
+    def step(self, actions):
+        self.time += 1
+        if self.fault and self.time == 3:
+            raise ValueError("out of fuel")
+        self.agents = [] if self.time == 5 else ["a", "b"]
+        over = dict.fromkeys("ab", self.time == 5)
+        return self.obs(), dict.fromkeys("ab", 1.0), over, dict.fromkeys("ab", False), {}
+
+    def render(self):
+        return np.full((8, 8, 3), self.time, np.uint8)
+
+
+def team(fault=False, render_mode=None):
+    return Team(fault, render_mode)
+"""
+SHORT = ["--steps", "32", "--num-envs", "2", "--evaluation-episodes", "2"]
+
+
+@pytest.mark.parametrize("name", ["Batch", "Team", "team"])
+def test_every_verb_plays_a_batch_or_team_in_a_file_and_names_its_faults(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("faulty.py").write_text(FAULTY)
+    env = f"./faulty.py:{name}"
+    assert main(["expert", env, *SHORT, "--out", "expert"]) == 0
+    assert main(["demos", "collect", "expert", "--env", env, "--episodes", "2", "-o", "demos.npz"]) == 0
+    assert main(["demos", "check", "demos.npz", "--env", env]) == 0
+    assert main(["train", env, "--demos", "demos.npz", *SHORT, "--out", "run"]) == 0
+    assert main(["evaluate", "run", "--env", env, "--episodes", "2", "--video", "v.mp4"]) == 0
+    assert Path("v.mp4").stat().st_size > 0
+
+    broken = ["--env-kwargs", '{"fault": true}']
+    who = "environments 0 to .*" if name == "Batch" else "environment 0 .*"
+    for argv in (
+        ["expert", env, *broken, *SHORT, "--out", "e"],
+        ["demos", "collect", "expert", "--env", env, *broken, "--episodes", "2", "-o", "d.npz"],
+        ["train", env, *broken, "--demos", "demos.npz", *SHORT, "--out", "r"],
+        ["evaluate", "run", "--env", env, *broken, "--episodes", "2"],
+    ):
+        capsys.readouterr()
+        assert main(argv) == 1, argv
+        line = capsys.readouterr().err.splitlines()[-1]
+        said = (
+            rf"gail {argv[0]}: \./faulty\.py:{name}: {who}: raised ValueError: out of fuel, in step at faulty\.py:\d+"
+        )
+        assert re.match(said + ", in step 3 .*, actions? ", line), line
