@@ -27,8 +27,8 @@ def test_the_achieved_return_rises_with_the_asked_one_on_hopper() -> None:
         parts.append(collect_demos(policy, ENV, episodes=25, deterministic=False))
     demos = join_demos(parts)
     model = fit(
-        "transformer", demos, data_kind="returns", length=4, batch_size=32, steps=3000, width=64, layers=2, warmup=50,
-        precision="fp32", previews=0, progress=False,
+        "transformer", demos, data_kind="returns", length=3, batch_size=32, steps=7000, width=96, layers=2, warmup=50,
+        learning_rate=2e-3, previews=0, progress=False,
     )  # fmt: skip
     result = evaluate_targets(model, [400, 900, 1600, 2400, 3200], episodes=10)
     for row in result["rows"]:
