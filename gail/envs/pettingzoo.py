@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import gymnasium as gym
 import numpy as np
@@ -104,7 +104,8 @@ def agents_of(source: Source) -> Agents:
     if isinstance(source, Agents):
         return source
     if not isinstance(source, str):
-        return Agents(callable_id(source), (lambda: source) if is_pettingzoo(source) else source)  # type: ignore
+        make = (lambda: source) if is_pettingzoo(source) else cast("Maker", source)
+        return Agents(callable_id(source), make)
     if is_module_path(source):
         return Agents(source, find_maker(source))
     found = resolve(source)

@@ -118,7 +118,8 @@ class WatchedVecEnv(VecEnv):
     def _misfit_of_obs(self, obs: Any, what: str) -> str | None:
         parts = dict(named_leaves("", obs)) if isinstance(obs, Tensor | dict) else {"": obs}
         if parts.keys() != self._obs_layout.keys():
-            return f"returned {what} of {_named(parts)}, expected {_named(self._obs_layout)}"
+            found = _named(parts) if isinstance(obs, Tensor | dict) else type(obs).__name__
+            return f"returned {what} of {found}, expected {_named(self._obs_layout)}"
         for name, (shape, dtype) in self._obs_layout.items():
             if (wrong := misfit(parts[name], shape, dtype, self.device)) is not None:
                 expected = f"{dtype} {list(shape)} on {self.device}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -264,6 +265,11 @@ def test_a_class_or_function_in_a_file_is_played_and_none_is_made_only_to_look(
 @pytest.mark.parametrize("make", [Scripted, lambda: Scripted(), Scripted()])
 def test_the_checker_asks_pettingzoo_about_whatever_makes_an_environment(make) -> None:
     assert check_environment(make, steps=20).checkers[0] == "pettingzoo"
+
+
+def test_the_checker_does_without_pettingzoos_test_where_that_cannot_be_imported(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pettingzoo.test", None)  # it needs pytest
+    assert check_environment(Scripted, num_envs=1, steps=5).checkers == ("contract",)
 
 
 def test_pettingzoo_has_no_worker_processes() -> None:
