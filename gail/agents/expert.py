@@ -132,7 +132,8 @@ _DQN_RECIPES: dict[str, ExpertConfig] = {
         ),
     ),
 }
-# Prioritized, double, duelling, three steps: the parts of Rainbow (Hessel et al. 2018) without its distributions.
+# Prioritized, double, duelling, three steps: the parts of Rainbow (Hessel et al. 2018) without its distributions. It
+# takes 32 transitions every 4 steps; 128 every 16 are as many, at a third of the processor's time.
 _DQN_ATARI = ExpertConfig(
     algo="dqn",
     steps=10_000_000,
@@ -140,10 +141,12 @@ _DQN_ATARI = ExpertConfig(
     evaluation_episodes=30,
     clip_rewards=True,
     dqn=DQNConfig(
+        learning_rate=2.5e-4,
+        batch_size=128,
         buffer_size=1_000_000,
         learning_starts=20_000,
-        steps_per_update=4,
-        target_every=2_000,
+        steps_per_update=16,
+        target_every=500,
         exploration_fraction=0.025,
         # 7 GB, twice in memory while a checkpoint is copied; and no Atari run resumes exactly anyway.
         save_replay=False,
