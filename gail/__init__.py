@@ -33,6 +33,7 @@ _HOMES = {
     "check_vec_env": "gail.envs",
     "collect_demos": "gail.agents",
     "evaluate": "gail.agents",
+    "filter_synthetic": "gail.generators",
     "fit": "gail.generators",
     "imitate": "gail.imitation",
     "load_demos": "gail.demos",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from gail.cli.options import Common, default_out, parse, parse_kwargs, print_json, show
 from gail.core.errors import InputError
 from gail.core.files import is_unused
-from gail.generators import AuditConfig, audit
+from gail.demos import save_demos
+from gail.generators import AuditConfig, FilterConfig, Filtered, audit, filter_synthetic
 from gail.report.audit import audit_report, audit_table
 
 
@@ -27,6 +28,10 @@ class Arguments:
     """What the generator learned from; by default the file of --real."""
     out: Path | None = None
     """Folder of audit.html and audit.json; by default a new one in runs/."""
+    keep: Path | None = None
+    """Write the episodes (or transitions) that pass the filter to this file; must not exist yet."""
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    """What passes, with --keep."""
     env: str | None = None
     """The environment, where the files name none."""
     env_kwargs: str | None = None
@@ -41,14 +46,14 @@ def run(argv: list[str]) -> int:
     out = arguments.out or default_out("audit", arguments.synthetic.stem, "synthetic")
     if out.exists() and not (out.is_dir() and is_unused(out)):
         raise InputError(f"{out}: exists already; choose another --out")
-    found = audit(
-        arguments.synthetic,
-        arguments.real,
-        train=arguments.train,
-        env_id=arguments.env,
-        env_kwargs=parse_kwargs(arguments.env_kwargs),
-        config=arguments.audit,
-    )
+    if arguments.keep is not None and arguments.keep.exists():
+        raise InputError(f"{arguments.keep}: exists already; choose another --keep")
+    sets: dict[str, Any] = {
+        "train": arguments.train,
+        "env_id": arguments.env,
+        "env_kwargs": parse_kwargs(arguments.env_kwargs),
+    }
+    found = audit(arguments.synthetic, arguments.real, config=arguments.audit, **sets)
     page = audit_report(found, out)
     show(audit_table(found), title=f"{arguments.synthetic} beside {arguments.real}")
     for check, reason in found.summary["skipped"].items():
@@ -60,6 +65,32 @@ def run(argv: list[str]) -> int:
             f"{found.summary['duplication_expected']:.1%})"
         )
     print(page)
+    said = {**found.summary, "out": str(out)}
+    if arguments.keep is not None:
+        kept = filter_synthetic(
+            arguments.synthetic, arguments.real, config=arguments.filter, audit=arguments.audit, **sets
+        )
+        print(_sentence(kept, arguments.keep))
+        if kept.demos.trajectories:
+            save_demos(kept.demos, arguments.keep)
+        said["filter"] = kept.summary
     if arguments.common.json:
-        print_json({**found.summary, "out": str(out)})
+        print_json(said)
     return 1 if found.copies else 0
+
+
+def _sentence(kept: Filtered, path: Path) -> str:
+    """How many were kept, and why the others were not."""
+    summary = kept.summary
+    unit = "transitions" if kept.demos.kind == "transitions" else "episodes"
+    reasons = {
+        "dynamics": f"dynamics error above {summary['max_error']:.3g}",
+        "copies": "near-copies",
+        "unreal": f"less real than all but {summary['least_real']:.0%} of recorded rows",
+    }
+    dropped = [f"{count:,} {reasons[name]}" for name, count in summary["dropped"].items() if count is not None]
+    text = f"{path}: kept {summary['kept']:,} of {summary['trajectories']:,} {unit}; dropped: {', '.join(dropped)}"
+    text += " (one may fail several checks)"
+    if summary["unchecked"]:
+        text += f"; {summary['unchecked']:,} could not be played in the simulator"
+    return text if summary["kept"] else f"{text}; nothing was written"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from gail.generators.asked_returns import evaluate_targets
-from gail.generators.audit import Audit, AuditConfig, audit
+from gail.generators.audit import Audit, audit
+from gail.generators.audit_filter import FilterConfig, Filtered, filter_synthetic
+from gail.generators.audit_view import AuditConfig
 from gail.generators.fit import FitConfig, FitResult, fit, fit_recipe
 from gail.generators.kinds import KINDS, FittedGenerator, TrainingConfig, load_generator
 from gail.generators.load import DataConfig, load_data
@@ -16,6 +18,8 @@ __all__ = [
     "Audit",
     "AuditConfig",
     "DataConfig",
+    "FilterConfig",
+    "Filtered",
     "FitConfig",
     "FitResult",
     "FittedGenerator",
@@ -24,6 +28,7 @@ __all__ = [
     "World",
     "audit",
     "evaluate_targets",
+    "filter_synthetic",
     "fit",
     "fit_recipe",
     "load_data",

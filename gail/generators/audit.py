@@ -16,45 +16,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gail.core.config import require
-from gail.core.errors import InputError
-from gail.demos import Demonstrations, Trajectory, load_demos
+from gail.demos import Demonstrations
 from gail.demos.info import file_hash
-from gail.generators.audit_classifier import blocks, separability
+from gail.generators.audit_classifier import separability
+from gail.generators.audit_copies import CopyTest
 from gail.generators.audit_distances import (
-    NEIGHBOURS,
     Neighbourhood,
     correlation_gap,
     correlations,
     kolmogorov_smirnov,
-    nearest_distances,
     neighbourhood,
 )
-from gail.generators.audit_dynamics import CannotReplay, Simulator, linear_successors, row_errors
-from gail.generators.steps import Array, Layout, Steps, layout_of, name_of, steps_of
+from gail.generators.audit_dynamics import CannotReplay, linear_successors, row_errors
+from gail.generators.audit_view import AuditConfig, View, some
+from gail.generators.steps import Array, Steps
 
 NOISE = 0.05
 """Of the anchor: normal, in units of each column's spread."""
-NEAR = 0.01
-"""A duplicate is nearer to a training item than this share of held-out rows is."""
 MOST_COPIES = 0.1
 """A set with more copies than this share is not called synthetic."""
-_LEAST_ROWS = 4 * NEIGHBOURS
-"""Of either set."""
-
-
-@dataclass(frozen=True)
-class AuditConfig:
-    """How much is looked at."""
-
-    rows: int = 10_000
-    """At most so many rows of each set, drawn at random, are played again, classified and compared by distances;
-    training items all count."""
-    seed: int = 0
-    """Of the rows drawn, the halves, the folds and the noise."""
-
-    def __post_init__(self) -> None:
-        require("audit", self, at_least={"rows": 100})
 
 
 @dataclass(frozen=True)
@@ -131,112 +111,34 @@ def audit(
             rows.
     """
     config = config or AuditConfig()
-    made, recorded = (_load(source, env_id, env_kwargs) for source in (synthetic, real))
-    learned = recorded if train is None else _load(train, env_id, env_kwargs)
-    layout = layout_of(recorded, made)
-    layout_of(recorded, learned)
-    for demos in (made, recorded):
-        if demos.steps < _LEAST_ROWS:
-            raise InputError(f"{name_of(demos)}: holds {demos.steps} steps, expected at least {_LEAST_ROWS}")
-    rng = np.random.default_rng(config.seed)
-    view = _View.of(layout, made, recorded, rng, config)
+    view = View.of(synthetic, real, train, env_id, env_kwargs, config)
     measures: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     pictures: dict[str, Any] = {}
-    for check in (_dynamics, _two_samples, _columns, _neighbours):
+    for check in (_dynamics, _two_samples, _columns, _neighbours, _copies, _returns):
         check(view, measures, skipped, pictures)
-    _copies(view, learned, measures, pictures)
-    _returns(view, measures, skipped, pictures)
-    pictures.update(columns=layout.names, real=view.scaled(view.real), synthetic=view.scaled(view.synthetic))
+    pictures.update(columns=view.layout.names, real=view.scaled(view.real), synthetic=view.scaled(view.synthetic))
     origin = {
-        "synthetic": _origin(made),
-        "real": _origin(recorded),
-        "train": "real" if train is None else _origin(learned),
-        "env_id": recorded.env_id or made.env_id,
-        "generator": made.generator,
+        "synthetic": _origin(view.made),
+        "real": _origin(view.recorded),
+        "train": "real" if train is None else _origin(view.learned),
+        "env_id": view.recorded.env_id or view.made.env_id,
+        "generator": view.made.generator,
         "rows": config.rows,
         "seed": config.seed,
     }
     return Audit({**measures, "skipped": skipped, **origin}, Pictures(**pictures))
 
 
-@dataclass(frozen=True)
-class _View:
-    """Both sets with what every check needs of them."""
-
-    layout: Layout
-    made: Demonstrations
-    recorded: Demonstrations
-    all_real: Steps
-    synthetic: Steps
-    """At most ``config.rows``."""
-    real: Steps
-    """At most ``config.rows``."""
-    first_half: NDArray[np.bool_]
-    """``[len(real)]``: which real rows are in the first half."""
-    mean: Array
-    spread: Array
-    """``[C]``: of all real rows; a spread of 0 is replaced by 1."""
-    state_variance: Array
-    """``[D]``: of all real states."""
-    low: Array
-    high: Array
-    """``[C]``: the range of all real rows."""
-    rng: np.random.Generator
-    config: AuditConfig
-
-    @classmethod
-    def of(
-        cls,
-        layout: Layout,
-        made: Demonstrations,
-        recorded: Demonstrations,
-        rng: np.random.Generator,
-        config: AuditConfig,
-    ) -> _View:
-        real, synthetic = steps_of(recorded), steps_of(made)
-        columns = real.columns(layout)
-        spread = columns.std(axis=0)
-        states = real.obs.reshape(len(real), -1).astype(np.float64)
-        some_real, some_synthetic = (_some(steps, config.rows, rng) for steps in (real, synthetic))
-        owner = blocks(some_real.episode, 2)
-        order = rng.permutation(np.unique(owner))
-        return cls(
-            layout,
-            made,
-            recorded,
-            real,
-            some_synthetic,
-            some_real,
-            np.isin(owner, order[: len(order) // 2]),
-            columns.mean(axis=0),
-            np.where(spread > 0, spread, 1.0),
-            states.var(axis=0),
-            columns.min(axis=0),
-            columns.max(axis=0),
-            rng,
-            config,
-        )
-
-    def scaled(self, steps: Steps) -> Array:
-        """Columns ``[N, C]`` in units of the real rows' spread."""
-        return np.asarray((steps.columns(self.layout) - self.mean) / self.spread)
-
-    def halves(self) -> tuple[Steps, Steps]:
-        """The real halves."""
-        return self.real[self.first_half], self.real[~self.first_half]
-
-
 Measures = dict[str, Any]
 
 
-def _dynamics(view: _View, measures: Measures, skipped: dict[str, str], pictures: dict[str, Any]) -> None:
+def _dynamics(view: View, measures: Measures, skipped: dict[str, str], pictures: dict[str, Any]) -> None:
     """One step of each row played again, and what simple predictors reach on real rows."""
     names = ("dynamics_error", "dynamics_error_floor", "checked_share", "checked_share_real", "reward_error")
     measures.update(dict.fromkeys((*names, "dynamics_error_median", "persistence_error", "linear_error")))
-    named = view.recorded if view.recorded.env_id else view.made
     try:
-        simulator = Simulator(named.env_id, named.env_kwargs, name_of(named))
+        simulator = view.simulator()
     except CannotReplay as error:
         skipped["dynamics"] = str(error)
         return
@@ -271,25 +173,25 @@ def _dynamics(view: _View, measures: Measures, skipped: dict[str, str], pictures
     pictures.update(real_errors=errors["real"], synthetic_errors=errors["synthetic"])
 
 
-def _two_samples(view: _View, measures: Measures, skipped: dict[str, str], pictures: dict[str, Any]) -> None:
+def _two_samples(view: View, measures: Measures, skipped: dict[str, str], pictures: dict[str, Any]) -> None:
     """Trees against the synthetic set, the other half, and the other half with noise: equally many rows each."""
     halves = view.halves()
     count = min(*map(len, halves), len(view.synthetic), view.config.rows // 2)
-    first, second = (_some(steps, count, view.rng) for steps in halves)
+    first, second = (some(steps, count, view.rng) for steps in halves)
 
     def area(own: Steps, against: Array, episode: NDArray[np.int64]) -> float:
         return separability(own.columns(view.layout), own.episode, against, episode, view.config.seed)
 
     areas: dict[str, list[float]] = {"auc": [], "auc_noise5": []}
     for own, other in ((first, second), (second, first)):
-        made = _some(view.synthetic, count, view.rng)
+        made = some(view.synthetic, count, view.rng)
         areas["auc"].append(area(own, made.columns(view.layout), made.episode))
         areas["auc_noise5"].append(area(own, _noised(view, other.columns(view.layout)), other.episode))
     measures.update({name: float(np.mean(found)) for name, found in areas.items()})
     measures["auc_real_real"] = area(first, second.columns(view.layout), second.episode)
 
 
-def _noised(view: _View, rows: Array) -> Array:
+def _noised(view: View, rows: Array) -> Array:
     """Real rows with noise, inside the range of real rows: beyond it they would be told apart at a glance."""
     noise = view.rng.standard_normal(rows.shape) * view.spread * NOISE
     real_valued = [spec.count is None for spec in (view.layout.obs, view.layout.action, view.layout.obs)]
@@ -298,7 +200,7 @@ def _noised(view: _View, rows: Array) -> Array:
     return np.asarray(np.clip(rows + noise, view.low, view.high))
 
 
-def _columns(view: _View, measures: Measures, skipped: dict[str, str], pictures: dict[str, Any]) -> None:
+def _columns(view: View, measures: Measures, skipped: dict[str, str], pictures: dict[str, Any]) -> None:
     """One column at a time, and pairs of columns."""
     real, made = view.scaled(view.real), view.scaled(view.synthetic)
     first, second = (view.scaled(half) for half in view.halves())
@@ -318,13 +220,13 @@ def _columns(view: _View, measures: Measures, skipped: dict[str, str], pictures:
     )
 
 
-def _neighbours(view: _View, measures: Measures, skipped: dict[str, str], pictures: dict[str, Any]) -> None:
+def _neighbours(view: View, measures: Measures, skipped: dict[str, str], pictures: dict[str, Any]) -> None:
     """Coverage, density, precision, recall: the synthetic set and the other half beside each half."""
     halves = view.halves()
     count = min(*map(len, halves), len(view.synthetic), view.config.rows // 2)
     found: dict[str, list[Neighbourhood]] = {"": [], "_real_real": []}
     for own, other in (halves, halves[::-1]):
-        rows, clean, made = (view.scaled(_some(steps, count, view.rng)) for steps in (own, other, view.synthetic))
+        rows, clean, made = (view.scaled(some(steps, count, view.rng)) for steps in (own, other, view.synthetic))
         found[""].append(neighbourhood(rows, made))
         found["_real_real"].append(neighbourhood(rows, clean))
     for suffix, pair in found.items():
@@ -332,39 +234,26 @@ def _neighbours(view: _View, measures: Measures, skipped: dict[str, str], pictur
             measures[name + suffix] = float(np.mean([getattr(one, name) for one in pair]))
 
 
-def _copies(view: _View, learned: Demonstrations, measures: Measures, pictures: dict[str, Any]) -> None:
+def _copies(view: View, measures: Measures, skipped: dict[str, str], pictures: dict[str, Any]) -> None:
     """Distances to the nearest training item, of synthetic rows and of held-out real ones."""
-    training = view.all_real if learned is view.recorded else steps_of(learned)
-    base, owner = view.scaled(training), blocks(training.episode, 2)
-    seen = {_fingerprint(trajectory) for trajectory in learned}
-    fresh = [place for place, trajectory in enumerate(view.recorded) if _fingerprint(trajectory) not in seen]
-    if fresh:
-        held = _some(view.all_real, view.config.rows, view.rng, among=fresh)
-        held_out = nearest_distances(view.scaled(held), base)
-        measures["held_out"] = f"{len(fresh)} real trajectories that are not among the training items"
-    else:
-        rows = np.sort(view.rng.permutation(len(training))[: view.config.rows])
-        held_out = nearest_distances(base[rows], base, (owner[rows], owner))
-        measures["held_out"] = "each training episode in turn, against the others"
-    distances = nearest_distances(view.scaled(view.synthetic), base)
-    near = float(np.quantile(held_out, NEAR))
-    # Recorded rows that repeat exactly (a deterministic start) make the percentile 0.
-    below = (lambda found: found < near) if near > 0 else (lambda found: found == 0)
-    duplication, expected = float(below(distances).mean()), float(below(held_out).mean())
+    test = CopyTest.of(view)
+    distances = test.distances(view.scaled(view.synthetic))
+    duplication, expected = (float(test.near_copies(found).mean()) for found in (distances, test.held_out))
     margin = 1.96 * np.sqrt(duplication * (1 - duplication) / len(distances))
     copied, at_least = ((share - expected) / max(1 - expected, 1e-9) for share in (duplication, duplication - margin))
-    typical = float(np.median(held_out))
+    typical = float(np.median(test.held_out))
     measures.update(
+        held_out=test.described,
         duplication=duplication,
         duplication_expected=expected,
         copied_share=float(max(copied, 0.0)),
         copies=bool(at_least > MOST_COPIES),
         novelty=float(np.median(distances)) / typical if typical > 0 else None,
     )
-    pictures.update(held_out_distances=held_out, synthetic_distances=distances, near=near)
+    pictures.update(held_out_distances=test.held_out, synthetic_distances=distances, near=test.near)
 
 
-def _returns(view: _View, measures: Measures, skipped: dict[str, str], pictures: dict[str, Any]) -> None:
+def _returns(view: View, measures: Measures, skipped: dict[str, str], pictures: dict[str, Any]) -> None:
     """Of whole episodes."""
     measures.update(dict.fromkeys(("return_mean", "return_std", "return_mean_real", "return_std_real", "return_ks")))
     found = {}
@@ -389,23 +278,6 @@ def _returns(view: _View, measures: Measures, skipped: dict[str, str], pictures:
         return_ks=float(kolmogorov_smirnov(real[:, None], made[:, None])[0]),
     )
     pictures.update(real_returns=real, synthetic_returns=made)
-
-
-def _some(steps: Steps, count: int, rng: np.random.Generator, *, among: list[int] | None = None) -> Steps:
-    """At most ``count`` rows, in order; of the trajectories ``among`` only."""
-    rows = np.arange(len(steps)) if among is None else np.flatnonzero(np.isin(steps.episode, among))
-    return steps[np.sort(rng.permutation(rows)[:count])] if len(rows) > count else steps[rows]
-
-
-def _fingerprint(trajectory: Trajectory) -> bytes:
-    return np.ascontiguousarray(trajectory.observations).tobytes() + np.ascontiguousarray(trajectory.actions).tobytes()
-
-
-def _load(source: str | Path | Demonstrations, env_id: str | None, env_kwargs: dict[str, Any] | None) -> Demonstrations:
-    demos = source if isinstance(source, Demonstrations) else load_demos(source, env_id=env_id, env_kwargs=env_kwargs)
-    if len(demos) == 0:
-        raise InputError(f"{name_of(demos)}: holds no episodes")
-    return demos
 
 
 def _origin(demos: Demonstrations) -> dict[str, Any]:

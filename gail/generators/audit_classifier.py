@@ -46,6 +46,32 @@ def separability(
     Raises:
         InputError: where scikit-learn is not installed.
     """
+    labels = np.arange(len(first) + len(second)) >= len(first)
+    scores, fold = cross_fitted_scores(first, first_episode, second, second_episode, seed)
+    # Scores of different trees are not comparable: each fold has its own curve.
+    judged = [fold == held for held in range(FOLDS)]
+    return float(np.mean([area_under_curve(scores[rows], labels[rows]) for rows in judged]))
+
+
+def cross_fitted_scores(
+    first: Array, first_episode: NDArray[np.int64], second: Array, second_episode: NDArray[np.int64], seed: int
+) -> tuple[Array, NDArray[np.int64]]:
+    """How much like ``second`` each row looks to trees that saw no row of its episode.
+
+    Args:
+        first: ``[N, C]``.
+        first_episode: ``[N]``.
+        second: ``[M, C]``.
+        second_episode: ``[M]``.
+        seed: of the folds.
+
+    Returns:
+        Probabilities of ``second`` for the rows of both ``[N + M]``, and each row's fold; probabilities of different
+        folds are not comparable.
+
+    Raises:
+        InputError: where scikit-learn is not installed.
+    """
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
     except ImportError as error:
@@ -56,14 +82,12 @@ def separability(
     fold = np.concatenate([_folds(first_episode, rng), _folds(second_episode, rng)])
     rows = np.concatenate([first, second])
     labels = np.arange(len(rows)) >= len(first)
-    areas = []
+    scores = np.empty(len(rows))
     for held in range(FOLDS):
         trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
         trees.fit(rows[fold != held], labels[fold != held])
-        judged = fold == held
-        areas.append(area_under_curve(trees.predict_proba(rows[judged])[:, 1], labels[judged]))
-    # Scores of different trees are not comparable: each fold has its own curve.
-    return float(np.mean(areas))
+        scores[fold == held] = trees.predict_proba(rows[fold == held])[:, 1]
+    return scores, fold
 
 
 def _folds(episode: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -87,6 +87,7 @@ def imitate(
     nonsense_check: bool = False,
     workers: WorkerOptions | None = None,
     proposer: MakeProposer | None = None,
+    scale: Scale | None = None,
     progress: bool = True,
     **overrides: Any,
 ) -> ImitationResult:
@@ -105,6 +106,7 @@ def imitate(
             and report how much of the score that reaches: survival, not imitation.
         proposer: makes the generative player of pseudo-demonstrations (``gail.Proposals``), where
             ``config.gail.pseudo.share`` is above 0.
+        scale: what scores are normalized by; None: random play is measured, and the expert is ``demos``.
         progress: show progress bars.
         **overrides: fields of ``config`` by name, for example ``steps=200_000``.
 
@@ -137,8 +139,9 @@ def imitate(
     if out is not None and not resume and not is_unused(out):
         raise InputError(f"{out}: exists already; choose another --out, or --resume to go on with what is there")
 
-    random = random_return(env_id, env_kwargs, backend=config.backend, workers=workers).interval.mean
-    scale = Scale(random, expert_return(demos))
+    if scale is None:
+        random = random_return(env_id, env_kwargs, backend=config.backend, workers=workers).interval.mean
+        scale = Scale(random, expert_return(demos))
     results = []
     for number in seeds:
         directory = out / f"seed-{number}" if out is not None and len(seeds) > 1 else out

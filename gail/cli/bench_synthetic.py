@@ -1,0 +1,209 @@
+"""``gail bench synthetic``: training on real and synthetic data beside training on the real data alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from gail.agents.evaluate import random_return
+from gail.cli.bench_learning import demo_file, table
+from gail.cli.options import Common, default_out, parse, print_json, show
+from gail.core.errors import InputError
+from gail.core.files import write_text_atomic
+from gail.core.rundir import open_run, strict_json
+from gail.core.statistics import Interval, mean_interval
+from gail.demos import Demonstrations, join_demos, load_demos, save_demos
+from gail.demos.origin import expert_return
+from gail.generators import AuditConfig, FilterConfig, audit, filter_synthetic, fit, sample
+from gail.imitation import ImitationConfig, imitate, recipe
+from gail.imitation.imitate import Scale
+from gail.imitation.recipes import AlgoName
+
+ARMS = ("real", "real + synthetic", "real + filtered")
+"""What is learned from; the first is what the others are compared with."""
+AUDIT_ROWS = 2_000
+_FIGURES = (
+    "dynamics_error",
+    "dynamics_error_median",
+    "persistence_error",
+    "linear_error",
+    "auc",
+    "auc_noise5",
+    "coverage",
+    "precision",
+    "novelty",
+    "duplication",
+)
+"""Of the audit, that the table shows."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Fit a generator on a few real episodes, sample and filter it, and train on real, real + synthetic and
+    real + filtered data with equal steps and paired seeds, reusing the runs that are there.
+    """
+
+    env: tyro.conf.Positional[str]
+    """What is played."""
+    demos: Path | None = None
+    """The expert's demonstrations; by default the bundled ones. All of them together scale the scores."""
+    episodes: int = 1
+    """Learn from the first so many episodes."""
+    algo: AlgoName = "bc"
+    """How the policies learn."""
+    seeds: int = 5
+    """Seeds 0, 1, ...: of the generator, its samples and the policies."""
+    synthetic: int = 5_000
+    """Synthetic transitions per seed."""
+    kind: str = "diffusion"
+    """The kind of generator."""
+    fit_steps: int = 2_000
+    """Training steps of the generator, of 256 transitions each."""
+    steps: int | None = None
+    """Steps of every policy: gradient steps (bc) or environment steps (gail); by default the recipe's."""
+    evaluation_episodes: int = 50
+    """Episodes with deterministic actions after training."""
+    out: Path | None = None
+    """Folder of all runs; the same one goes on after a stop. By default a fresh one under runs/."""
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    """What filtered rows keep to."""
+    common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "seeds", "synthetic", "fit_steps", "evaluation_episodes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')}: {getattr(self, name)}, expected at least 1")
+
+
+def run(argv: list[str]) -> int:
+    """Train every arm with every seed and print the table."""
+    arguments = parse(Arguments, argv, prog="gail bench synthetic", description="Does synthetic data help?")
+    path = arguments.demos or demo_file(arguments.env, None)
+    demos = load_demos(path)
+    if demos.kind != "episodes" or expert_return(demos) is None:
+        raise InputError(f"{path}: expected recorded episodes with rewards, by which scores are normalized")
+    if arguments.episodes > len(demos):
+        raise InputError(f"--episodes: {arguments.episodes}, but {path} holds {len(demos)}")
+    out = arguments.out or default_out("bench", arguments.env, f"synthetic-{arguments.algo}")
+    if arguments.out is None:
+        print(f"runs: {out}", file=sys.stderr, flush=True)
+    settings = {k: v for k, v in asdict(arguments).items() if k not in ("out", "common", "seeds", "demos")}
+    open_run(out, {"run": {"verb": "bench synthetic", **settings}}, resume=True, provenance={"demos": str(path)})
+    real_file = out / "real.npz"
+    real = load_demos(save_demos(replace(demos.first(arguments.episodes), path=None), real_file, overwrite=True))
+    scale = Scale(random_return(arguments.env, demos.env_kwargs).interval.mean, expert_return(demos))
+    found = [_seed(arguments, real, scale, seed, out / f"seed-{seed}") for seed in range(arguments.seeds)]
+    rows, audits = score_rows(found), audit_rows(found)
+    title = f"{arguments.env}, {arguments.algo}, {arguments.episodes} real episode(s), {arguments.seeds} seeds"
+    show(rows, title=f"{title}: normalized score of deterministic actions")
+    show(audits, title="the synthetic sets, means over seeds")
+    print(f"run directories: {out}  (gail bench synthetic --out {out} goes on with them)")
+    data = {**table(rows), "audit": audits, "per_seed": found}
+    write_text_atomic(out / "synthetic.json", json.dumps(strict_json(data), indent=2) + "\n")
+    if arguments.common.json:
+        print_json(data)
+    return 0
+
+
+def score_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row per arm: mean score, and the mean of its difference to real data alone, seed by seed.
+
+    Args:
+        found: of each seed: ``scores`` (by arm), ``transitions`` (by arm).
+
+    Returns:
+        Rows with the keys ``learned_from, transitions`` (mean over seeds)``, normalized, 95%_interval, difference,
+        difference_interval, seeds``; intervals are Student's t, None with one seed; the first arm has no difference.
+    """
+    rows = []
+    for arm in ARMS:
+        scores = mean_interval([seed["scores"][arm] for seed in found])
+        gain = mean_interval([seed["scores"][arm] - seed["scores"][ARMS[0]] for seed in found])
+        rows.append(
+            {
+                "learned_from": arm,
+                "transitions": sum(seed["transitions"][arm] for seed in found) / len(found),
+                "normalized": scores.mean,
+                "95%_interval": _ends(scores),
+                "difference": None if arm == ARMS[0] else gain.mean,
+                "difference_interval": None if arm == ARMS[0] else _ends(gain),
+                "seeds": scores.count,
+            }
+        )
+    return rows
+
+
+def audit_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Means over seeds of the audit's figures, and of the shares that the filter kept and dropped."""
+    rows: list[dict[str, Any]] = []
+    for name in found[0]["audit"]:
+        values = [seed["audit"][name] for seed in found if seed["audit"][name] is not None]
+        rows.append({"figure": name, "mean": sum(values) / len(values) if values else None})
+    return rows
+
+
+def _ends(interval: Interval) -> list[float] | None:
+    return [interval.low, interval.high] if interval.count > 1 else None
+
+
+def _seed(arguments: Arguments, real: Demonstrations, scale: Scale, seed: int, out: Path) -> dict[str, Any]:
+    """One generator, its samples, and a policy of every arm; what is in ``out`` already is not made again."""
+    note = out / "seed.json"
+    if note.is_file():
+        done: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+        return done
+    made = _synthetic(arguments, real, seed, out)
+    audited = audit(made, real, config=AuditConfig(rows=AUDIT_ROWS, seed=seed)).summary
+    kept = filter_synthetic(made, real, config=arguments.filter, audit=AuditConfig(seed=seed))
+    shares = {f"dropped_{name}": count for name, count in kept.summary["dropped"].items()}
+    shares = {name: None if count is None else count / len(made) for name, count in shares.items()}
+    figures = {name: audited[name] for name in _FIGURES} | {"kept": len(kept.demos) / len(made)} | shares
+    config = _settings(arguments)
+    scores, transitions = {}, {}
+    for arm, data in zip(ARMS, (real, join_demos([real, made]), join_demos([real, kept.demos])), strict=True):
+        folder = out / arm.replace(" + ", "-and-")
+        summary = imitate(
+            arguments.env, data, config=config, seed=seed, out=folder, resume=True, scale=scale, progress=False
+        ).summary
+        scores[arm] = summary["normalized_return"]
+        transitions[arm] = data.steps
+        print(f"bench synthetic: seed {seed}, {arm}: {scores[arm]:.3f}", file=sys.stderr, flush=True)
+    result = {"seed": seed, "scores": scores, "transitions": transitions, "audit": figures}
+    write_text_atomic(note, json.dumps(strict_json(result), indent=2) + "\n")
+    return result
+
+
+def _synthetic(arguments: Arguments, real: Demonstrations, seed: int, out: Path) -> Demonstrations:
+    file = out / "synthetic.npz"
+    if not file.exists():
+        model = fit(
+            arguments.kind,
+            real,
+            seed=seed,
+            out=out / "generator",
+            resume=True,
+            progress=False,
+            steps=arguments.fit_steps,
+            batch_size=256,
+            data_kind="transitions",
+            previews=0,
+        )
+        sample(model, transitions=arguments.synthetic, seed=seed, out=file)
+    return load_demos(file)
+
+
+def _settings(arguments: Arguments) -> ImitationConfig:
+    """The environment's recipe with the steps that were asked for."""
+    config = recipe(arguments.env)
+    config = replace(config, algo=arguments.algo, evaluation_episodes=arguments.evaluation_episodes)
+    if arguments.steps is None:
+        return config
+    if arguments.algo == "bc":
+        return replace(config, bc=replace(config.bc, steps=arguments.steps))
+    return replace(config, steps=arguments.steps)

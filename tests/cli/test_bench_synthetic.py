@@ -1,0 +1,81 @@
+"""``gail bench synthetic`` pairs seeds, shares one generator between the arms and does nothing twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gail.cli import bench_synthetic
+from gail.cli.bench_synthetic import ARMS, score_rows
+from gail.cli.main import main
+from gail.core.statistics import mean_interval
+from gail.demos import load_demos
+from gail.demos.origin import recorded_steps
+
+WORDS = [
+    "bench", "synthetic", "CartPole-v1", "--synthetic", "60", "--fit-steps", "3", "--steps", "100",
+    "--evaluation-episodes", "2",
+]  # fmt: skip
+
+
+def scored(*triples: tuple[float, float, float]) -> list[dict[str, Any]]:
+    counts = dict(zip(ARMS, (10, 60, 30), strict=True))
+    return [{"scores": dict(zip(ARMS, triple, strict=True)), "transitions": counts} for triple in triples]
+
+
+def test_differences_are_of_the_same_seed() -> None:
+    rows = score_rows(scored((0.1, 0.3, 0.0), (0.5, 0.6, 0.5), (0.9, 1.2, 0.7)))
+    assert [row["learned_from"] for row in rows] == list(ARMS)
+    assert rows[0]["difference"] is None and rows[0]["normalized"] == pytest.approx(0.5)
+    paired = mean_interval([0.2, 0.1, 0.3])
+    assert rows[1]["difference"] == pytest.approx(paired.mean)
+    # Far narrower than the scores' own interval: the seeds' spread is in both arms.
+    assert rows[1]["difference_interval"] == pytest.approx([paired.low, paired.high])
+    assert rows[2]["difference"] == pytest.approx(-0.1) and rows[2]["transitions"] == 30
+
+
+def test_one_seed_has_no_interval() -> None:
+    assert score_rows(scored((0.1, 0.3, 0.0)))[1]["difference_interval"] is None
+
+
+def test_arms_share_the_seeds_generator_and_finished_seeds_are_not_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[tuple[int, int, int]] = []
+    imitate, fitted = bench_synthetic.imitate, bench_synthetic.fit
+    fits: list[int] = []
+
+    def training(env_id: str, data: Any, **options: Any) -> Any:
+        learned.append((options["seed"], data.steps, recorded_steps(data)))
+        return imitate(env_id, data, **options)
+
+    def fitting(*arguments: Any, **options: Any) -> Any:
+        fits.append(options["seed"])
+        return fitted(*arguments, **options)
+
+    monkeypatch.setattr(bench_synthetic, "imitate", training)
+    monkeypatch.setattr(bench_synthetic, "fit", fitting)
+    words = [*WORDS, "--out", str(tmp_path / "o"), "--json"]
+    assert main([*words, "--seeds", "1"]) == 0
+    assert main([*words, "--seeds", "2"]) == 0
+    assert fits == [0, 1]
+    # CartPole's first episode has 500 steps; the filter keeps some of the 60.
+    assert [(seed, real) for seed, _, real in learned] == [(0, 500)] * 3 + [(1, 500)] * 3
+    assert [steps for _, steps, _ in learned][:2] == [500, 560] and 500 <= learned[2][1] <= 560
+    data = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [row["seeds"] for row in data["rows"]] == [2, 2, 2] and len(data["per_seed"]) == 2
+    assert len(load_demos(tmp_path / "o" / "seed-1" / "synthetic.npz")) == 60
+    summary = json.loads((tmp_path / "o" / "seed-0" / "real" / "summary.json").read_text())
+    # The scale of all episodes of the file.
+    assert summary["expert_return"] == 500.0 and summary["normalized_return"] == data["per_seed"][0]["scores"]["real"]
+    assert main([*words, "--seeds", "2", "--synthetic", "61"]) == 2
+    assert "cannot resume" in capsys.readouterr().err
+
+
+def test_more_episodes_than_there_are_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS, "--episodes", "99"]) == 2
+    error = capsys.readouterr().err
+    assert "--episodes: 99" in error and error.count("\n") == 1
