@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 MOST_TOKENS = 16_000_000
 MOST_NATS = 1.60
-STEPS, BATCH, LENGTH = 3_900, 32, 128
+STEPS, BATCH, LENGTH = 3_900, 16, 256
 SIZES = {"transformer": {"width": 256, "layers": 4, "learning_rate": 2e-3}, "recurrent": {"width": 440, "layers": 2}}
 
 
