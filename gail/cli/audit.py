@@ -28,6 +28,8 @@ class Arguments:
     """What the generator learned from; by default the file of --real."""
     out: Path | None = None
     """Folder of audit.html and audit.json; by default a new one in runs/."""
+    png: bool = False
+    """Also write each figure of the page as a PNG file."""
     keep: Path | None = None
     """Write the episodes (or transitions) that pass the filter to this file; must not exist yet."""
     filter: FilterConfig = field(default_factory=FilterConfig)
@@ -54,7 +56,7 @@ def run(argv: list[str]) -> int:
         "env_kwargs": parse_kwargs(arguments.env_kwargs),
     }
     found = audit(arguments.synthetic, arguments.real, config=arguments.audit, **sets)
-    page = audit_report(found, out)
+    page = audit_report(found, out, png=arguments.png)
     show(audit_table(found), title=f"{arguments.synthetic} beside {arguments.real}")
     for check, reason in found.summary["skipped"].items():
         print(f"skipped, {check}: {reason}")

@@ -18,7 +18,7 @@ from gail.core.files import write_text_atomic
 from gail.core.rundir import strict_json
 from gail.generators import Audit
 from gail.generators.audit import Pictures
-from gail.report.canvas import PAGE, Figure, new_axes, to_svg
+from gail.report.canvas import PAGE, PAPER, Figure, Palette, new_axes, to_svg, write_png
 from gail.report.html import render
 
 _DOTS = 800
@@ -27,14 +27,16 @@ _HISTOGRAMS = 12
 """Columns whose distributions are drawn: those that differ most."""
 _REAL, _SYNTHETIC = 0, 1
 """Colors of the two sets."""
+_Drawing = tuple[str, str, Callable[[Audit, Palette], MatplotlibFigure]]
 
 
-def audit_report(found: Audit, out: Path) -> Path:
+def audit_report(found: Audit, out: Path, *, png: bool = False) -> Path:
     """Write ``audit.json`` and the self-contained ``audit.html`` into ``out``.
 
     Args:
         found: from :func:`gail.audit`.
         out: a folder; made where it does not exist.
+        png: also write each figure as a PNG file, called like its title.
 
     Returns:
         The page.
@@ -48,6 +50,9 @@ def audit_report(found: Audit, out: Path) -> Path:
         figures=_figures(found),
     )
     write_text_atomic(out / "audit.html", page)
+    for title, _, draw in _drawings(found) if png else []:
+        with matplotlib.rc_context(PAPER.style()):
+            write_png(draw(found, PAPER), out / f"{title.lower().replace(' ', '-')}.png")
     return out / "audit.html"
 
 
@@ -94,8 +99,17 @@ def _share(value: float | None) -> str:
 
 
 def _figures(found: Audit) -> list[Figure]:
+    figures = []
+    for title, reading, draw in _drawings(found):
+        with matplotlib.rc_context(PAGE.style()):
+            figures.append(Figure(title, reading, to_svg(draw(found, PAGE), title)))
+    return figures
+
+
+def _drawings(found: Audit) -> list[_Drawing]:
+    """Title, how to read it, and what draws it."""
     pictures = found.pictures
-    drawings: list[tuple[str, str, Callable[[Audit], MatplotlibFigure]]] = []
+    drawings: list[_Drawing] = []
     if pictures.real_errors is not None:
         reading = (
             "Share of rows whose one-step error is below: further left is nearer to the simulator; dotted: means of"
@@ -133,18 +147,14 @@ def _figures(found: Audit) -> list[Figure]:
     ]
     if pictures.real_returns is not None:
         drawings.append(("Returns", "Of whole episodes.", _draw_returns))
-    figures = []
-    for title, reading, draw in drawings:
-        with matplotlib.rc_context(PAGE.style()):
-            figures.append(Figure(title, reading, to_svg(draw(found), title)))
-    return figures
+    return drawings
 
 
 def _legend(axes: Axes) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=1.4)
 
 
-def _draw_errors(found: Audit) -> MatplotlibFigure:
+def _draw_errors(found: Audit, palette: Palette) -> MatplotlibFigure:
     pictures = found.pictures
     assert pictures.real_errors is not None and pictures.synthetic_errors is not None
     figure, axes = new_axes(9.8, 3.0, left=0.72, right=1.5)
@@ -153,16 +163,16 @@ def _draw_errors(found: Audit) -> MatplotlibFigure:
         ("real", pictures.real_errors, _REAL),
         ("synthetic", pictures.synthetic_errors, _SYNTHETIC),
     ):
-        axes.plot(np.quantile(errors, shares).clip(1e-15), shares, color=PAGE.run(color), linewidth=1.8, label=name)
+        axes.plot(np.quantile(errors, shares).clip(1e-15), shares, color=palette.run(color), linewidth=1.8, label=name)
     axes.set_xscale("log")
     for name, key in (("persistence", "persistence_error"), ("linear", "linear_error")):
-        axes.axvline(found.summary[key], color=PAGE.muted, linewidth=0.9, linestyle=(0, (1, 2)))
+        axes.axvline(found.summary[key], color=palette.muted, linewidth=0.9, linestyle=(0, (1, 2)))
         axes.annotate(
             name,
             (found.summary[key], 1.02 if key == "linear_error" else 1.09),
             xycoords=("data", "axes fraction"),
             ha="right" if key == "linear_error" else "left",
-            color=PAGE.muted,
+            color=palette.muted,
             fontsize=8,
         )
     axes.set_ylim(0, 1)
@@ -172,14 +182,14 @@ def _draw_errors(found: Audit) -> MatplotlibFigure:
     return figure
 
 
-def _draw_areas(found: Audit) -> MatplotlibFigure:
+def _draw_areas(found: Audit, palette: Palette) -> MatplotlibFigure:
     figure, axes = new_axes(9.8, 1.7, left=1.8, right=0.5)
     rows = (("real + 5% noise", "auc_noise5", None), ("synthetic", "auc", _SYNTHETIC), ("real", "auc_real_real", _REAL))
     for place, (_, key, color) in enumerate(rows):
-        ink = PAGE.muted if color is None else PAGE.run(color)
+        ink = palette.muted if color is None else palette.run(color)
         axes.plot([0.5, found.summary[key]], [place, place], color=ink, linewidth=1.2)
         axes.plot([found.summary[key]], [place], "o", color=ink, markersize=6)
-    axes.axvline(0.5, color=PAGE.muted, linewidth=0.9, linestyle=(0, (1, 2)))
+    axes.axvline(0.5, color=palette.muted, linewidth=0.9, linestyle=(0, (1, 2)))
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlim(min(0.45, *(found.summary[key] - 0.02 for _, key, _ in rows)), 1.01)
@@ -187,19 +197,23 @@ def _draw_areas(found: Audit) -> MatplotlibFigure:
     return figure
 
 
-def _draw_distances(found: Audit) -> MatplotlibFigure:
+def _draw_distances(found: Audit, palette: Palette) -> MatplotlibFigure:
     pictures = found.pictures
     both = (pictures.held_out_distances, pictures.synthetic_distances)
     figure, axes = new_axes(9.8, 2.8, left=0.72, right=1.5)
-    _histogram(axes, both, ("held-out real", "synthetic"), float(np.quantile(np.concatenate(both), 0.995)))
-    axes.axvline(pictures.near, color=PAGE.ink, linewidth=0.9, linestyle=(0, (1, 2)))
+    _histogram(axes, palette, both, ("held-out real", "synthetic"), float(np.quantile(np.concatenate(both), 0.995)))
+    axes.axvline(pictures.near, color=palette.ink, linewidth=0.9, linestyle=(0, (1, 2)))
     axes.set_xlabel("distance")
     _legend(axes)
     return figure
 
 
 def _histogram(
-    axes: Axes, both: tuple[NDArray[np.float64], ...], names: tuple[str, str], highest: float | None = None
+    axes: Axes,
+    palette: Palette,
+    both: tuple[NDArray[np.float64], ...],
+    names: tuple[str, str],
+    highest: float | None = None,
 ) -> None:
     """Both sets in the same bins, real first, as densities."""
     joined = np.concatenate(both)
@@ -207,17 +221,19 @@ def _histogram(
     edges = np.linspace(low, high if high > low else low + 1.0, 41)
     for values, name, color in zip(both, names, (_REAL, _SYNTHETIC), strict=True):
         counts, _ = np.histogram(values, edges)
-        axes.stairs(counts / len(values), edges, color=PAGE.run(color), linewidth=1.3, label=name)
+        axes.stairs(counts / len(values), edges, color=palette.run(color), linewidth=1.3, label=name)
     axes.yaxis.set_ticklabels([])
 
 
-def _draw_columns(found: Audit) -> MatplotlibFigure:
+def _draw_columns(found: Audit, palette: Palette) -> MatplotlibFigure:
     pictures = found.pictures
     order = np.argsort(-pictures.ks)[:40]
     figure, axes = new_axes(9.8, 2.6, left=0.72, right=1.5)
     places = np.arange(len(order))
-    axes.bar(places, pictures.ks[order], 0.6, color=PAGE.run(_SYNTHETIC), alpha=0.75, label="synthetic")
-    axes.plot(places, pictures.ks_real_real[order], "o", color=PAGE.run(_REAL), markersize=4, label="real beside real")
+    axes.bar(places, pictures.ks[order], 0.6, color=palette.run(_SYNTHETIC), alpha=0.75, label="synthetic")
+    axes.plot(
+        places, pictures.ks_real_real[order], "o", color=palette.run(_REAL), markersize=4, label="real beside real"
+    )
     axes.xaxis.set_major_formatter(lambda value, _: str(value))
     axes.set_xticks(places, [pictures.columns[place] for place in order], rotation=60, fontsize=7)
     axes.set_ylabel("KS")
@@ -225,7 +241,7 @@ def _draw_columns(found: Audit) -> MatplotlibFigure:
     return figure
 
 
-def _draw_histograms(found: Audit) -> MatplotlibFigure:
+def _draw_histograms(found: Audit, palette: Palette) -> MatplotlibFigure:
     pictures = found.pictures
     order = np.argsort(-pictures.ks, kind="stable")[:_HISTOGRAMS]
     across = 4
@@ -234,7 +250,7 @@ def _draw_histograms(found: Audit) -> MatplotlibFigure:
     grid = figure.subplots(down, across, squeeze=False)
     figure.subplots_adjust(left=0.03, right=0.99, top=1 - 0.12 / down * 2, bottom=0.22 / down, hspace=0.75, wspace=0.12)
     for axes, place in zip(grid.flat, order, strict=False):
-        _histogram(axes, (pictures.real[:, place], pictures.synthetic[:, place]), ("real", "synthetic"))
+        _histogram(axes, palette, (pictures.real[:, place], pictures.synthetic[:, place]), ("real", "synthetic"))
         axes.set_title(pictures.columns[place], loc="left")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.grid(False, axis="x")
@@ -243,33 +259,33 @@ def _draw_histograms(found: Audit) -> MatplotlibFigure:
     return figure
 
 
-def _draw_correlations(found: Audit) -> MatplotlibFigure:
+def _draw_correlations(found: Audit, palette: Palette) -> MatplotlibFigure:
     figure, axes = new_axes(6.0, 4.2, left=0.72, right=0.6)
     pairs = found.pictures.correlations[:, :: max(found.pictures.correlations.shape[1] // _DOTS, 1)]
-    axes.plot([-1, 1], [-1, 1], color=PAGE.muted, linewidth=0.9, linestyle=(0, (1, 2)))
-    axes.plot(*pairs, "o", color=PAGE.run(_SYNTHETIC), markersize=3, alpha=0.5, markeredgewidth=0)
+    axes.plot([-1, 1], [-1, 1], color=palette.muted, linewidth=0.9, linestyle=(0, (1, 2)))
+    axes.plot(*pairs, "o", color=palette.run(_SYNTHETIC), markersize=3, alpha=0.5, markeredgewidth=0)
     axes.set_xlabel("real")
     axes.set_ylabel("synthetic")
     return figure
 
 
-def _draw_projection(found: Audit) -> MatplotlibFigure:
+def _draw_projection(found: Audit, palette: Palette) -> MatplotlibFigure:
     pictures: Pictures = found.pictures
     _, _, directions = np.linalg.svd(pictures.real - pictures.real.mean(axis=0), full_matrices=False)
     figure, axes = new_axes(9.8, 4.4, left=0.72, right=1.5)
     for rows, name, color in ((pictures.real, "real", _REAL), (pictures.synthetic, "synthetic", _SYNTHETIC)):
         x, y = (rows[:: max(len(rows) // _DOTS, 1)] @ directions[:2].T).T
-        axes.plot(x, y, "o", color=PAGE.run(color), markersize=2.6, alpha=0.55, markeredgewidth=0, label=name)
+        axes.plot(x, y, "o", color=palette.run(color), markersize=2.6, alpha=0.55, markeredgewidth=0, label=name)
     axes.set_xlabel("first component")
     axes.set_ylabel("second component")
     _legend(axes)
     return figure
 
 
-def _draw_returns(found: Audit) -> MatplotlibFigure:
+def _draw_returns(found: Audit, palette: Palette) -> MatplotlibFigure:
     pictures: Any = found.pictures
     figure, axes = new_axes(9.8, 2.6, left=0.72, right=1.5)
-    _histogram(axes, (pictures.real_returns, pictures.synthetic_returns), ("real", "synthetic"))
+    _histogram(axes, palette, (pictures.real_returns, pictures.synthetic_returns), ("real", "synthetic"))
     axes.set_xlabel("return")
     _legend(axes)
     return figure

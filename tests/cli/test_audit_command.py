@@ -24,13 +24,15 @@ def test_the_audit_writes_a_page_and_the_figures(tmp_path: Path, capsys: pytest.
     made = save_demos(replace(demos, trajectories=demos.trajectories[6:]), tmp_path / "made.npz")
     real = save_demos(demos.first(6), tmp_path / "real.npz")
     out = tmp_path / "audit"
-    assert main(["audit", str(made), "--real", str(real), "--rows", "100", "--out", str(out), "--json"]) == 0
+    assert main(["audit", str(made), "--real", str(real), "--rows", "100", "--out", str(out), "--json", "--png"]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     written = json.loads((out / "audit.json").read_text())
     for key in KEYS:
         assert printed[key] == written[key] and printed[key] is not None
     page = (out / "audit.html").read_text()
     assert page.count("<svg") == 8 and "http" not in page.replace("http-equiv", "")
+    pictures = [file.read_bytes() for file in out.glob("*.png")]
+    assert len(set(pictures)) == 8 and all(picture.startswith(b"\x89PNG") for picture in pictures)
 
 
 def test_a_copy_exits_with_1_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
