@@ -139,8 +139,8 @@ def test_one_policy_per_group_is_trained_saved_and_scored(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "env_id,env_kwargs,message",
     [
-        ("my_env.py:MyEnv", {}, r"my_env\.py:MyEnv: expected the path of a module"),
-        ("Pong", {}, r"ALE/Pong-v5: expected the path of a module"),
+        ("my_env.py:MyEnv", {}, r"my_env\.py:MyEnv: there is no file my_env\.py"),
+        ("Pong", {}, r"ALE/Pong-v5: makes no PettingZoo environment"),
         ("mpe2.simple_tag_v3", {"num_envs": 3}, "'num_envs' is no keyword of an environment"),
     ],
 )
