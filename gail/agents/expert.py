@@ -133,7 +133,7 @@ _DQN_RECIPES: dict[str, ExpertConfig] = {
     ),
 }
 # Prioritized, double, duelling, three steps: the parts of Rainbow (Hessel et al. 2018) without its distributions. It
-# takes 32 transitions every 4 steps; 128 every 16 are as many, at a third of the processor's time.
+# takes 32 transitions every 4 steps; 128 every 16 are as many, and cost a run of Pong 0.7 of the processor's time.
 _DQN_ATARI = ExpertConfig(
     algo="dqn",
     steps=10_000_000,

@@ -21,12 +21,12 @@ from gail.cli.options import (
     show,
 )
 from gail.core.errors import InputError
-from gail.demos import load_demos
+from gail.demos import Demonstrations, Transitions, load_demos
 from gail.demos.origin import describe_origin
 from gail.envs import make_vec, resolve_env
 from gail.envs.worker_options import WorkerOptions
-from gail.generators.proposals import Proposals
 from gail.imitation.imitate import imitate
+from gail.imitation.pseudo import Proposer
 from gail.imitation.recipes import ImitationConfig, recipe
 
 
@@ -82,7 +82,7 @@ def run(argv: list[str]) -> int:
         out=out,
         resume=arguments.resume,
         workers=arguments.workers,
-        proposer=Proposals,
+        proposer=_proposer,
         nonsense_check=arguments.nonsense_check,
     )
     rows = [
@@ -113,6 +113,13 @@ def run(argv: list[str]) -> int:
     if arguments.common.json:
         print_json({**result.summary, "out": str(out)})
     return 0
+
+
+def _proposer(kind: str, demos: Demonstrations, expert: Transitions, seed: int) -> Proposer:
+    # Only now: generators take as long to import as all the rest, and few runs have such a player.
+    from gail.generators.proposals import Proposals
+
+    return Proposals(kind, demos, expert, seed)
 
 
 def _defaults(argv: list[str]) -> Arguments | None:

@@ -127,8 +127,9 @@ def imitate(
         _check(demos, probe, config)
     resolve_device(config.device)
     use_threads(config.threads)
-    propose = proposer if config.algo == "gail" and config.gail.pseudo.share > 0 else None
-    if propose is None and config.gail.pseudo.share > 0 and config.algo == "gail":
+    if config.algo == "bc" or config.gail.pseudo.share == 0:
+        proposer = None
+    elif proposer is None:
         raise InputError(
             "pseudo.share: is above 0, expected a proposer, for example imitate(..., proposer=gail.Proposals)"
         )
@@ -146,11 +147,11 @@ def imitate(
     for number in seeds:
         directory = out / f"seed-{number}" if out is not None and len(seeds) > 1 else out
         result = _run_seed(
-            env_id, demos, config, number, env_kwargs, directory, resume, scale, workers, propose, progress
+            env_id, demos, config, number, env_kwargs, directory, resume, scale, workers, proposer, progress
         )
         if nonsense_check:
             nonsense = _nonsense(
-                env_id, demos, config, number, env_kwargs, directory, resume, scale, workers, propose, progress
+                env_id, demos, config, number, env_kwargs, directory, resume, scale, workers, proposer, progress
             )
             summary = {**result.summary, "nonsense_check": nonsense}
             result = replace(result, summary=summary)
@@ -180,7 +181,7 @@ def _check(demos: Demonstrations, env: VecEnv, config: ImitationConfig) -> None:
                 raise InputError(f"--{flag}: {value}, but {where} holds unrelated transitions, no episodes")
     if config.demo_episodes is not None and config.demo_episodes > len(demos):
         raise InputError(f"{where}: holds {len(demos)} episodes, --demo-episodes asks for {config.demo_episodes}")
-    _chosen(demos, config)
+    _chosen(demos, config)  # refuses to cut a joined set
     spaces = dict(named_leaves("observations", leaf_spaces(env.observation_space))) | {"actions": env.action_space}
     for episode, trajectory in enumerate(demos):
         recorded = dict(named_leaves("observations", trajectory.observations)) | {"actions": trajectory.actions}
