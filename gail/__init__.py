@@ -20,6 +20,7 @@ _HOMES = {
     "ImitationConfig": "gail.imitation",
     "InputError": "gail.core.errors",
     "Proposals": "gail.generators",
+    "ReplayModel": "gail.generators",
     "Step": "gail.envs",
     "Trajectory": "gail.demos",
     "Transitions": "gail.demos",

@@ -14,6 +14,7 @@ from torch import Tensor
 from gail.agents.off_policy import OffPolicy
 from gail.agents.q_policy import QPolicy
 from gail.agents.replay import Replay, ReplayBatch
+from gail.agents.synthetic import Synthesizer, SyntheticConfig
 from gail.core.config import require
 from gail.core.engine import Turn
 from gail.core.errors import InputError
@@ -74,6 +75,8 @@ class DQNConfig:
     """Whether images [C, H, W] are the last C frames, so that each frame needs storing once only."""
     save_replay: bool = True
     """Whether checkpoints hold the replay; without it a resumed run collects a new one first."""
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    """Transitions of a generative player beside the replay's."""
 
     def __post_init__(self) -> None:
         counts = (
@@ -174,7 +177,7 @@ class QLearner:
 
 
 class DQN(OffPolicy):
-    """A game with one player, the action values, that learns from a replay of what they did.
+    """A game of one player, the action values, that learns from a replay of what they did, perhaps a synthetic one too.
 
     Args:
         env: batched environments.
@@ -182,8 +185,10 @@ class DQN(OffPolicy):
         policy: the action values, on the environment's device.
         total_steps: environment steps of the run; schedules end by it.
         seed: of the environments.
-        generators: random streams named ``actions`` (on the environment's device) and ``replay`` (on the host).
+        generators: random streams named ``actions`` (on the environment's device) and ``replay`` (on the host); with a
+            synthesizer also ``synthetic`` (on the environment's device).
         clip_rewards: learn from the sign of each reward.
+        synthesizer: the generative player, where ``config.synthetic.share`` is above 0.
     """
 
     config: DQNConfig
@@ -199,6 +204,7 @@ class DQN(OffPolicy):
         seed: int,
         generators: Mapping[str, torch.Generator],
         clip_rewards: bool = False,
+        synthesizer: Synthesizer | None = None,
     ) -> None:
         replay = Replay(
             env.observation_space,
@@ -218,9 +224,10 @@ class DQN(OffPolicy):
             seed=seed,
             generators=generators,
             clip_rewards=clip_rewards,
+            synthesizer=synthesizer,
         )
         self.learner = QLearner(policy, config)
-        self.players = {"policy": self.learner.player}
+        self.players = {"policy": self.learner.player, **({} if synthesizer is None else synthesizer.players)}
 
     def explore(self) -> None:
         """Uniform actions, ever fewer."""
@@ -233,7 +240,7 @@ class DQN(OffPolicy):
         drawn = self.draw(beta=self._beta())
         yield Turn("policy", self._batch(drawn), float(self.config.batch_size))
         assert self.learner.errors is not None
-        self.replay.set_priorities(drawn.rows, self.learner.errors.cpu().numpy())
+        self.replay.set_priorities(drawn.rows, self.learner.errors[: len(drawn.rows)].cpu().numpy())
         self.learner.follow()
 
     def _batch(self, drawn: ReplayBatch) -> DQNBatch:

@@ -8,10 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
+import numpy as np
 import torch
 
 from gail.agents.dqn import DQN, DQNConfig
-from gail.agents.evaluate import evaluate_in, random_return
+from gail.agents.evaluate import Evaluation, evaluate_in, random_return
 from gail.agents.off_policy import OffPolicy
 from gail.agents.policy import ActorCritic, NetworkPolicy, new_policy, save_policy
 from gail.agents.ppo import PPO, PPOConfig
@@ -20,6 +22,7 @@ from gail.agents.rollout import Collector
 from gail.agents.sac import SAC, SACConfig
 from gail.agents.squashed_policy import SquashedGaussianPolicy
 from gail.agents.summary import conclude
+from gail.agents.synthetic import MakeSynthesizer, Synthesizer, SyntheticConfig, require_vectors
 from gail.core.config import parse_json_object
 from gail.core.device import resolve_device, use_threads
 from gail.core.engine import Turn, train
@@ -227,10 +230,11 @@ class ExpertResult:
     """What training an expert gave."""
 
     policy: NetworkPolicy
+    evaluation: Evaluation
     summary: dict[str, Any]
 
 
-def _ppo(env: VecEnv, config: ExpertConfig, seed: int) -> TrueReward:
+def _ppo(env: VecEnv, config: ExpertConfig, seed: int, make: MakeSynthesizer | None) -> TrueReward:
     return TrueReward(
         env,
         config.ppo,
@@ -241,7 +245,7 @@ def _ppo(env: VecEnv, config: ExpertConfig, seed: int) -> TrueReward:
     )
 
 
-def _dqn(env: VecEnv, config: ExpertConfig, seed: int) -> DQN:
+def _dqn(env: VecEnv, config: ExpertConfig, seed: int, make: MakeSynthesizer | None) -> DQN:
     with seeded_initialization(seed, "policy"):
         policy = QPolicy(env.observation_space, env.action_space, **config.dqn.network)
     return DQN(
@@ -250,14 +254,20 @@ def _dqn(env: VecEnv, config: ExpertConfig, seed: int) -> DQN:
         policy=policy.to(env.device),
         total_steps=config.steps,
         seed=derive_seed(seed, "environment"),
-        generators={"actions": make_generator(seed, "actions", env.device), "replay": make_generator(seed, "replay")},
+        generators={
+            "actions": make_generator(seed, "actions", env.device),
+            "replay": make_generator(seed, "replay"),
+            "synthetic": make_generator(seed, "synthetic", env.device),
+        },
         clip_rewards=config.clip_rewards,
+        synthesizer=_synthesizer(env, config.dqn.synthetic, gym.spaces.MultiDiscrete([policy.count]), seed, make),
     )
 
 
-def _sac(env: VecEnv, config: ExpertConfig, seed: int) -> SAC:
+def _sac(env: VecEnv, config: ExpertConfig, seed: int, make: MakeSynthesizer | None) -> SAC:
     with seeded_initialization(seed, "policy"):
         policy = SquashedGaussianPolicy(env.observation_space, env.action_space, **config.sac.network).to(env.device)
+        samples = gym.spaces.Box(-1.0, 1.0, (policy.size,), np.float32)
         return SAC(
             env,
             config.sac,
@@ -268,9 +278,25 @@ def _sac(env: VecEnv, config: ExpertConfig, seed: int) -> SAC:
                 "actions": make_generator(seed, "actions", env.device),
                 "noise": make_generator(seed, "noise", env.device),
                 "replay": make_generator(seed, "replay"),
+                "synthetic": make_generator(seed, "synthetic", env.device),
             },
             clip_rewards=config.clip_rewards,
+            synthesizer=_synthesizer(env, config.sac.synthetic, samples, seed, make),
         )
+
+
+def _synthesizer(
+    env: VecEnv, config: SyntheticConfig, samples: gym.Space, seed: int, make: MakeSynthesizer | None
+) -> Synthesizer | None:
+    if config.share == 0:
+        return None
+    if make is None:
+        raise InputError(
+            "synthetic.share: is above 0, expected a synthesizer, for example "
+            "train_expert(..., synthesizer=gail.ReplayModel)"
+        )
+    require_vectors(env.observation_space, env.env_id)
+    return make(config, env.observation_space, samples, seed, env.device)
 
 
 def _sb3(env: VecEnv, config: ExpertConfig, seed: int) -> SB3Training:
@@ -303,6 +329,7 @@ def train_expert(
     out: Path | None = None,
     resume: bool = False,
     workers: WorkerOptions | None = None,
+    synthesizer: MakeSynthesizer | None = None,
     progress: bool = True,
 ) -> ExpertResult:
     """Train a policy on the environment's own reward.
@@ -315,6 +342,8 @@ def train_expert(
         out: run directory; None writes nothing.
         resume: go on with the run in ``out``.
         workers: what becomes of worker processes that break; may differ in the run that is resumed.
+        synthesizer: makes the generative player of synthetic experience replay (``gail.ReplayModel``), where the
+            learner's ``synthetic.share`` is above 0.
         progress: show a progress bar.
 
     Raises:
@@ -330,12 +359,12 @@ def train_expert(
         by_sb3 = config.algo in SB3_ALGORITHMS
         if by_sb3:
             _check_sb3(config, resume, workers)
-        makers: dict[str, Callable[[VecEnv, ExpertConfig, int], TrueReward | OffPolicy]] = {
+        makers: dict[str, Callable[[VecEnv, ExpertConfig, int, MakeSynthesizer | None], TrueReward | OffPolicy]] = {
             "ppo": _ppo,
             "dqn": _dqn,
             "sac": _sac,
         }
-        game = _sb3(env, config, seed) if by_sb3 else makers[config.algo](env, config, seed)
+        game = _sb3(env, config, seed) if by_sb3 else makers[config.algo](env, config, seed, synthesizer)
         if out is not None:
             run = {"verb": "expert", "env_id": name, "env_kwargs": env_kwargs, "seed": seed}
             open_run(out, {"run": run, "config": config}, resume=resume)
@@ -369,4 +398,4 @@ def train_expert(
         device=device,
         worker_restarts=env.worker_restarts,
     )
-    return ExpertResult(game.policy, summary)
+    return ExpertResult(game.policy, evaluation, summary)

@@ -12,6 +12,7 @@ import torch
 from gail.agents.policy import NetworkPolicy, save_policy
 from gail.agents.replay import Replay, ReplayBatch
 from gail.agents.rollout import Collector
+from gail.agents.synthetic import Synthesizer, SyntheticConfig, SyntheticReplay, with_synthetic
 from gail.core.engine import Turn
 from gail.core.player import Player
 from gail.envs.vec import VecEnv
@@ -47,6 +48,10 @@ class OffPolicyConfig(Protocol):
     def save_replay(self) -> bool:
         """Whether checkpoints hold the replay; without it a resumed run collects a new one first."""
 
+    @property
+    def synthetic(self) -> SyntheticConfig:
+        """Transitions of a generative player beside the replay's."""
+
 
 class OffPolicy(ABC):
     """A game whose players learn from a replay of what the policy did.
@@ -60,8 +65,10 @@ class OffPolicy(ABC):
         replay: where it is stored.
         total_steps: environment steps of the run; schedules end by it.
         seed: of the environments.
-        generators: random streams named ``actions`` (on the environment's device) and ``replay`` (on the host).
+        generators: random streams named ``actions`` (on the environment's device) and ``replay`` (on the host); with a
+            synthesizer also ``synthetic`` (on the environment's device).
         clip_rewards: learn from the sign of each reward.
+        synthesizer: the generative player, where ``config.synthetic.share`` is above 0.
     """
 
     players: Mapping[str, Player]
@@ -79,11 +86,21 @@ class OffPolicy(ABC):
         seed: int,
         generators: Mapping[str, torch.Generator],
         clip_rewards: bool,
+        synthesizer: Synthesizer | None,
     ) -> None:
         self.env, self.config, self.policy, self.replay = env, config, policy, replay
         self.total_steps, self.clip_rewards, self.generator = total_steps, clip_rewards, generators["replay"]
         horizon = max(int(config.steps_per_update) // env.num_envs, 1)
         self.collector = Collector(env, horizon=horizon, seed=seed, generator=generators["actions"])
+        self.synthetic: SyntheticReplay | None = None
+        if synthesizer is not None:
+            self.synthetic = SyntheticReplay(
+                config.synthetic,
+                synthesizer,
+                batch_size=config.batch_size,
+                gamma=config.gamma,
+                generator=generators["synthetic"],
+            )
         self.steps = 0
         self._learn_from = config.learning_starts
         # Gradient steps that are due, in parts of one: a step of the batch may be worth more or less than one.
@@ -117,7 +134,12 @@ class OffPolicy(ABC):
         return self.steps >= self._learn_from and self.replay.ready
 
     def round(self) -> Iterator[Turn]:
-        """About a thousand environment steps, and the gradient steps that are due meanwhile."""
+        """About a thousand environment steps, and the gradient steps that are due meanwhile.
+
+        Before them the generative player learns, where there is one and it is its time.
+        """
+        if self.synthetic is not None and self.learning:
+            yield from self.synthetic.refit(self.replay, self.steps)
         for _ in range(max(_ROUND // (self.collector.horizon * self.env.num_envs), 1)):
             self.explore()
             rollout = self.collector.collect(self.policy)
@@ -132,12 +154,19 @@ class OffPolicy(ABC):
                 break
 
     def draw(self, *, beta: float = 0.0) -> ReplayBatch:
-        """A minibatch, on the environment's device."""
-        return self.replay.draw(self.config.batch_size, beta=beta, generator=self.generator, device=self.env.device)
+        """A minibatch, on the environment's device; synthetic rows, where there are any, come last in it."""
+        count, device = self.config.batch_size, self.env.device
+        if self.synthetic is None or not self.synthetic.due:
+            return self.replay.draw(count, beta=beta, generator=self.generator, device=device)
+        synthetic = self.synthetic.draw(self.synthetic.due)
+        real = count - self.synthetic.due
+        drawn = self.replay.draw(real, beta=beta, generator=self.generator, device=device) if real else None
+        return with_synthetic(drawn, synthetic)
 
     def round_metrics(self) -> dict[str, float]:
-        """Episode statistics and how full the replay is."""
-        return {**self.collector.stats.metrics(), "replay_transitions": float(len(self.replay))}
+        """Episode statistics, how full the replay is, and what is synthetic."""
+        synthetic = {} if self.synthetic is None else self.synthetic.metrics()
+        return {**self.collector.stats.metrics(), "replay_transitions": float(len(self.replay)), **synthetic}
 
     def shown_metrics(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """The return."""
@@ -158,6 +187,7 @@ class OffPolicy(ABC):
             "collector": self.collector.state_dict(),
             "generator": self.generator.get_state(),
             "replay": self.replay.state_dict() if self.config.save_replay else None,
+            "synthetic": None if self.synthetic is None else self.synthetic.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -167,6 +197,8 @@ class OffPolicy(ABC):
         self.load_learner_state(state["learner"])
         self.collector.load_state_dict(state["collector"])
         self.generator.set_state(state["generator"])
+        if self.synthetic is not None:
+            self.synthetic.load_state_dict(state["synthetic"])
         if state["replay"] is None:
             self._replay_lost, self._learn_from = True, self.steps + self.config.learning_starts
             self.replay.go_on(self.env.restored(), self.collector.obs.cpu())

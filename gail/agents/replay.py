@@ -19,6 +19,7 @@ from gail.agents.priorities import Priorities
 from gail.agents.rollout import Rollout
 from gail.core.errors import InputError
 from gail.core.pixels import is_channels_last
+from gail.demos.types import Transitions
 from gail.envs.spaces import is_image
 
 
@@ -39,7 +40,8 @@ class ReplayBatch:
     weight: Tensor
     """``[B]``: importance-sampling weights, the largest one 1 (Schaul et al. 2016, section 3.4)."""
     rows: np.ndarray
-    """``[B]``: where the transitions are stored; :meth:`Replay.set_priorities` takes them."""
+    """Where the batch's first rows are stored, all ``[B]`` of those drawn from a :class:`Replay`;
+    :meth:`Replay.set_priorities` takes them."""
 
 
 class Replay:
@@ -195,9 +197,23 @@ class Replay:
             rows=rows,
         )
 
+    def transitions(self) -> Transitions:
+        """All that can be drawn, as single steps: samples stand for the actions, rewards are as learned from."""
+        assert self.samples is not None, "nothing was added yet"
+        rows = np.flatnonzero(self.priorities.values)
+        index = torch.from_numpy(rows)
+        base, place = rows - rows % self.length, rows % self.length
+        return Transitions(
+            self.observations(rows),
+            self.samples[index],
+            self.observations(base + (place + 1) % self.length),
+            torch.from_numpy(self.terminated[rows]),
+            torch.from_numpy(self.rewards[rows]),
+        )
+
     def set_priorities(self, rows: np.ndarray, errors: np.ndarray) -> None:
         """Priorities of ``rows`` ``[B]`` from absolute TD errors ``[B]``: ``(|error| + 1e-6) ** alpha``."""
-        if self.alpha == 0.0:
+        if self.alpha == 0.0 or len(rows) == 0:
             return
         values = (errors.astype(np.float64) + 1e-6) ** self.alpha
         self.highest = max(self.highest, float(values.max()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gail.agents.off_policy import OffPolicy
 from gail.agents.replay import Replay
 from gail.agents.squashed_policy import SquashedGaussianPolicy
+from gail.agents.synthetic import Synthesizer, SyntheticConfig
 from gail.core.config import require
 from gail.core.engine import Turn
 from gail.core.errors import InputError
@@ -53,6 +54,8 @@ class SACConfig:
     """Between them."""
     save_replay: bool = True
     """Whether checkpoints hold the replay; without it a resumed run collects a new one first."""
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    """Transitions of a generative player beside the replay's."""
 
     def __post_init__(self) -> None:
         require("sac", self, at_least=dict.fromkeys(("batch_size", "learning_starts", "hidden"), 1))
@@ -171,7 +174,7 @@ class SACLearner:
 
 
 class SAC(OffPolicy):
-    """A game of three players, policy, critics and temperature, that learn from a replay.
+    """A game of three players, policy, critics and temperature, that learn from a replay, perhaps a synthetic one too.
 
     Args:
         env: batched environments.
@@ -180,8 +183,9 @@ class SAC(OffPolicy):
         total_steps: environment steps of the run.
         seed: of the environments.
         generators: random streams named ``actions`` and ``noise`` (on the environment's device) and ``replay`` (on the
-            host).
+            host); with a synthesizer also ``synthetic`` (on the environment's device).
         clip_rewards: learn from the sign of each reward.
+        synthesizer: the generative player, where ``config.synthetic.share`` is above 0.
     """
 
     config: SACConfig
@@ -197,6 +201,7 @@ class SAC(OffPolicy):
         seed: int,
         generators: Mapping[str, torch.Generator],
         clip_rewards: bool = False,
+        synthesizer: Synthesizer | None = None,
     ) -> None:
         replay = Replay(
             env.observation_space,
@@ -216,16 +221,17 @@ class SAC(OffPolicy):
             seed=seed,
             generators=generators,
             clip_rewards=clip_rewards,
+            synthesizer=synthesizer,
         )
         self.learner, self.noise = SACLearner(policy, config), generators["noise"]
-        self.players = self.learner.players
+        self.players = {**self.learner.players, **({} if synthesizer is None else synthesizer.players)}
 
     def explore(self) -> None:
         """Uniform actions until there is something to learn from."""
         self.policy.uniform = not self.learning
 
     def update(self) -> Iterator[Turn]:
-        """One turn of each player."""
+        """One turn of each of the three."""
         drawn, rows = self.draw(), float(self.config.batch_size)
         noise = torch.randn((2, *drawn.samples.shape), generator=self.noise, device=self.env.device)
         batch = SACBatch(

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import gymnasium as gym
+import torch
 import tyro
 
 from gail.agents.expert import ExpertConfig, expert_recipe, train_expert
 from gail.agents.group_expert import train_group_experts
+from gail.agents.synthetic import Synthesizer, SyntheticConfig
 from gail.cli.options import (
     Common,
     default_out,
@@ -86,7 +89,7 @@ def run(argv: list[str]) -> int:
     summary = (
         train_group_experts(arguments.env, **common).summary
         if groups
-        else train_expert(arguments.env, **common, workers=arguments.workers).summary
+        else train_expert(arguments.env, **common, workers=arguments.workers, synthesizer=_replay_model).summary
     )
     row = {
         "return": summary["return_mean"],
@@ -107,3 +110,12 @@ def run(argv: list[str]) -> int:
     if arguments.common.json:
         print_json({**summary, "out": str(out)})
     return 0
+
+
+def _replay_model(
+    config: SyntheticConfig, observations: gym.Space, samples: gym.Space, seed: int, device: torch.device
+) -> Synthesizer:
+    # Only now: generators take as long to import as all the rest, and few runs have such a player.
+    from gail.generators.replay_model import ReplayModel
+
+    return ReplayModel(config, observations, samples, seed, device)

@@ -10,6 +10,7 @@ from gail.generators.fit import FitConfig, FitResult, fit, fit_recipe
 from gail.generators.kinds import KINDS, FittedGenerator, TrainingConfig, load_generator
 from gail.generators.load import DataConfig, load_data
 from gail.generators.proposals import Proposals
+from gail.generators.replay_model import ReplayModel
 from gail.generators.sample import sample
 from gail.generators.world import World
 
@@ -24,6 +25,7 @@ __all__ = [
     "FitResult",
     "FittedGenerator",
     "Proposals",
+    "ReplayModel",
     "TrainingConfig",
     "World",
     "audit",

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
 
 from gail.core.errors import InputError
 from gail.demos.types import Demonstrations
+from gail.envs.spaces import categories
 
 _MOST_COLUMNS = 4096
 """Beyond it an observation is an image, which needs a model of images."""
@@ -97,9 +99,24 @@ def describe_field(demos: Demonstrations, name: str) -> ArraySpec:
     kind = arrays[0].dtype.kind
     low = min(int(array.min()) for array in arrays) if kind in "iub" else 0
     values = max(int(array.max()) for array in arrays) - low + 1 if kind in "iub" else None
-    if values is not None and values > _MOST_VALUES:
-        low, values = 0, None
-    return ArraySpec(shape, arrays[0].dtype.name, low, values)
+    return _field(shape, arrays[0].dtype, low, values)
+
+
+def field_of(space: gym.Space) -> ArraySpec:
+    """The specification of one element of a Box (whose numbers have no fixed values), Discrete or MultiDiscrete."""
+    if isinstance(space, gym.spaces.Box):
+        return _field(space.shape, space.dtype, 0, None)
+    assert isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete)
+    counts, lows = categories(space)
+    lowest = min(lows)
+    highest = max(low + count for low, count in zip(lows, counts, strict=True))
+    return _field(space.shape or (), space.dtype, lowest, highest - lowest)
+
+
+def _field(shape: tuple[int, ...], dtype: Any, low: int, count: int | None) -> ArraySpec:
+    if count is not None and count > _MOST_VALUES:
+        low, count = 0, None
+    return ArraySpec(shape, np.dtype(dtype).name, low, count)
 
 
 @dataclass(frozen=True)

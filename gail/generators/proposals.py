@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,14 +10,12 @@ from torch import Tensor
 
 from gail.core.engine import Turn
 from gail.core.player import Player
-from gail.core.random import make_generator, seeded_initialization
+from gail.core.random import make_generator
 from gail.demos.types import Demonstrations, Transitions
+from gail.generators.generative_player import GenerativePlayer
 from gail.generators.generator import Minibatch
-from gail.generators.kinds import build, kind_named
 from gail.generators.transitions import transition_rows
 
-_PREFIX = "proposer_"
-"""Before the names of its networks: a GAN has a discriminator too."""
 _REFERENCE = 1000
 """Real rows whose distances to the others say what is near and what is far."""
 _NEAR, _FAR = 0.01, 0.99
@@ -41,31 +38,30 @@ class Proposals:
     """
 
     def __init__(self, kind: str, demos: Demonstrations, expert: Transitions, seed: int) -> None:
-        found = kind_named(kind)
         device = expert.actions.device
         items, self.codec = transition_rows(demos, expert)
-        with seeded_initialization(seed, "proposer"):
-            self.model = build(kind, self.codec, 0, found.config, found.training.precision).to(device)
         self.real = self.codec.encode(items).to(device)
-        self.batch_size = found.training.batch_size
-        self.generator = make_generator(seed, "proposals", device)
-        self.players: Mapping[str, Player] = {_PREFIX + name: p for name, p in self.model.players().items()}
-        for name, player in self.players.items():
-            player.name = name
+        self.generative = GenerativePlayer(
+            kind,
+            self.codec,
+            classes=0,
+            name="proposer",
+            seed=seed,
+            generator=make_generator(seed, "proposals", device),
+        )
+        self.players: Mapping[str, Player] = self.generative.players
         picks = torch.linspace(0, len(self.real) - 1, min(len(self.real), _REFERENCE), device=device).long()
         distances = self._nearest(self.real[picks], leave_out=picks)
         self.near, self.far = distances.quantile(torch.tensor([_NEAR, _FAR], device=device)).tolist()
 
     def turns(self) -> Iterator[Turn]:
         """One step of training."""
-        for turn in self.model.turns(self._draw, self.generator):
-            yield replace(turn, player=_PREFIX + turn.player)
+        yield from self.generative.turns(self._draw)
 
     def propose(self, n: int) -> tuple[Transitions, Tensor]:
         """``n`` rows, and which of them ``[n]`` are neither copies nor far from all real rows."""
-        with self.model.sampling(self.players):
-            samples = self.model.sample(n, generator=self.generator)
-            distances = self._nearest(samples)
+        samples = self.generative.sample(n)
+        distances = self._nearest(samples)
         rows, device = self.codec.transitions(samples), samples.device
         on_device = Transitions(
             rows.obs.to(device), rows.actions.to(device), rows.next_obs.to(device), rows.terminated.to(device)
@@ -74,15 +70,14 @@ class Proposals:
 
     def state_dict(self) -> dict[str, Any]:
         """The random stream."""
-        return {"generator": self.generator.get_state()}
+        return self.generative.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state_dict`."""
-        self.generator.set_state(state["generator"])
+        self.generative.load_state_dict(state)
 
     def _draw(self) -> Minibatch:
-        rows = torch.randint(len(self.real), (self.batch_size,), generator=self.generator, device=self.real.device)
-        return Minibatch(self.real[rows])
+        return Minibatch(self.generative.pick(self.real, self.generative.batch_size))
 
     def _nearest(self, rows: Tensor, leave_out: Tensor | None = None) -> Tensor:
         """Distances ``[N]`` to the nearest real row, without the one that ``leave_out`` ``[N]`` names."""

@@ -105,8 +105,7 @@ def transition_data(demos: Demonstrations, *, holdout: float = 0.0) -> Dataset:
         require_rewards(demos, "a model of rewards")
     learned, held = split_episodes(demos, holdout)
     require_items(demos.path or "demonstrations", "transitions", learned.steps)
-    items = _columns(to_transitions(learned), obs, action, rewards)
-    codec = TransitionCodec(obs, action, rewards, _scaling(items, obs, action))
+    items, codec = rows_and_codec(to_transitions(learned), obs, action, rewards=rewards)
     return Dataset(
         items,
         codec,
@@ -123,8 +122,15 @@ def transition_rows(demos: Demonstrations, rows: Transitions) -> tuple[Tensor, T
     """
     obs, action = describe_field(demos, "observations"), describe_field(demos, "actions")
     require_items(demos.path or "demonstrations", "transitions", len(rows))
-    items = _columns(rows, obs, action, rewards=False).cpu()
-    return items, TransitionCodec(obs, action, False, _scaling(items, obs, action))
+    return rows_and_codec(rows, obs, action, rewards=False)
+
+
+def rows_and_codec(
+    rows: Transitions, obs: ArraySpec, action: ArraySpec, *, rewards: bool
+) -> tuple[Tensor, TransitionCodec]:
+    """Items ``[N, D]`` of ``rows``, on the host, and the codec whose scales are theirs."""
+    items = _columns(rows, obs, action, rewards).cpu()
+    return items, TransitionCodec(obs, action, rewards, _scaling(items, obs, action))
 
 
 def _scaling(items: Tensor, obs: ArraySpec, action: ArraySpec) -> Scaling:

@@ -263,3 +263,22 @@ def test_an_episode_that_was_running_before_is_stored_with_the_past_that_its_sta
     assert {(start, 0), (start, 1)} <= rows.keys()
     for (step, env), row in rows.items():
         assert torch.equal(row["obs"], data.obs[step, env]) and torch.equal(row["next_obs"], data.next_obs[step, env])
+
+
+def test_all_that_can_be_drawn_as_single_steps() -> None:
+    memory = replay(VECTOR, 2)
+    data = counted(12, 2, {(4, 0): "terminated", (6, 1): "truncated"})
+    memory.add(data, data.rewards)
+    rows = memory.transitions()
+    found = {
+        (int(obs[0] / 10), int(obs[1])): (float(successor[0]), float(reward), bool(ended), int(sample))
+        for obs, successor, reward, ended, sample in zip(
+            rows.obs, rows.next_obs, rows.rewards, rows.terminated, rows.actions, strict=True
+        )
+    }
+    # The last three steps have no three successors yet and cannot be drawn.
+    assert set(found) == {(t, e) for t in range(9) for e in range(2)}
+    for (t, e), (successor, reward, ended, sample) in found.items():
+        last = (t, e) in ((4, 0), (6, 1))
+        assert (successor, reward, sample) == (10.0 * t + (1.0 if last else 10.0), 10.0 * t + e, t)
+        assert ended == ((t, e) == (4, 0)), "a truncated episode goes on"

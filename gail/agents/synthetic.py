@@ -1,0 +1,186 @@
+"""Synthetic experience replay (Lu et al. 2023): a generative player learns the replay, minibatches mix both.
+
+Every so many environment steps the player is trained on the transitions in the replay and draws new ones, with their
+rewards and ends, instead of those that it drew before. From then on a fixed share of each minibatch is synthetic.
+
+Where ends are rare, a share of the synthetic rows can be asked to be ends: the player then learns them as a class of
+their own, oversampled as much while it learns, and draws as many. Which transition is drawn how often does not move
+what values converge to where the environment is deterministic; where the same action sometimes ends an episode and
+sometimes does not, rows chosen by their outcome overstate the end's probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from gail.agents.replay import Replay, ReplayBatch
+from gail.core.config import require
+from gail.core.engine import Turn
+from gail.core.errors import InputError
+from gail.core.player import Player
+from gail.demos.types import Transitions
+from gail.envs.spaces import is_image
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """Hyperparameters of synthetic experience replay."""
+
+    share: float = 0.0
+    """Share of each minibatch that is synthetic, once there are such rows; 0: none, ever."""
+    generator: Literal["diffusion", "vae", "gan"] = "diffusion"
+    """The generative player, with the hyperparameters of `gail fit`."""
+    refit_every: int = 10_000
+    """Environment steps between its trainings."""
+    updates: int = 2_000
+    """Its training steps at each of them; it goes on from where the last one left it."""
+    rows: int = 20_000
+    """Transitions that it draws after each of them, instead of the earlier ones."""
+    rare: float = 0.0
+    """Share of the synthetic rows that are terminations, learned as a class of their own; 0: as many as come."""
+
+    def __post_init__(self) -> None:
+        require("synthetic", self, at_least={"refit_every": 1, "updates": 1, "rows": 1})
+        for name in ("share", "rare"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"synthetic.{name}: {getattr(self, name)}, expected a share from 0 to 1")
+
+
+class Synthesizer(Protocol):
+    """A generative player, as the learner sees it."""
+
+    players: Mapping[str, Player]
+    """Its networks, by names that no other player of the game has."""
+
+    def turns(self, rows: Transitions) -> Iterator[Turn]:
+        """One training on ``rows``, with rewards."""
+
+    def sample(self, n: int) -> Transitions:
+        """``n`` rows like those of the last training, on the device that it was made for."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the players."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+
+
+MakeSynthesizer = Callable[[SyntheticConfig, gym.Space, gym.Space, int, torch.device], Synthesizer]
+"""From the configuration, the spaces of observations and of samples as the replay holds them, a seed and a device."""
+
+
+class SyntheticReplay:
+    """What the generative player drew last, and when it learns again.
+
+    Args:
+        config: hyperparameters.
+        synthesizer: the generative player.
+        batch_size: rows of a minibatch, real and synthetic together.
+        gamma: discount; synthetic rows are of one step.
+        generator: draws minibatches; on the synthesizer's device.
+
+    Raises:
+        InputError: where the share of a minibatch is less than half a row.
+    """
+
+    def __init__(
+        self,
+        config: SyntheticConfig,
+        synthesizer: Synthesizer,
+        *,
+        batch_size: int,
+        gamma: float,
+        generator: torch.Generator,
+    ) -> None:
+        self.config, self.synthesizer, self.gamma, self.generator = config, synthesizer, gamma, generator
+        self.per_batch = round(config.share * batch_size)
+        """Synthetic rows of a minibatch, once there are any."""
+        if self.per_batch == 0:
+            raise InputError(
+                f"synthetic.share: {config.share} of {batch_size} rows is none, expected 0 or at least one"
+            )
+        self.batch_size = batch_size
+        self.rows: Transitions | None = None
+        self.fits = 0
+        """Times that ``refit_every`` steps had passed when the player last learned."""
+
+    def refit(self, replay: Replay, steps: int) -> Iterator[Turn]:
+        """Where another ``refit_every`` of ``steps`` have passed: a training of the player, then fresh rows."""
+        if steps // self.config.refit_every <= self.fits:
+            return
+        self.fits = steps // self.config.refit_every
+        yield from self.synthesizer.turns(replay.transitions())
+        self.rows = self.synthesizer.sample(self.config.rows)
+
+    @property
+    def due(self) -> int:
+        """How many rows of the next minibatch are to be synthetic."""
+        return 0 if self.rows is None else self.per_batch
+
+    def draw(self, count: int) -> ReplayBatch:
+        """``count`` synthetic rows, each as probable; there must be some."""
+        assert self.rows is not None and self.rows.rewards is not None
+        device = self.rows.actions.device
+        drawn = self.rows[torch.randint(len(self.rows), (count,), generator=self.generator, device=device)]
+        assert drawn.rewards is not None
+        return ReplayBatch(
+            obs=drawn.obs,
+            samples=drawn.actions,
+            returns=drawn.rewards,
+            next_obs=drawn.next_obs,
+            discount=self.gamma * (~drawn.terminated).float(),
+            weight=torch.ones(count, device=device),
+            rows=np.empty(0, dtype=np.int64),
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """How many rows there are, how many of them end an episode, and the minibatches' share."""
+        rows = self.rows
+        return {
+            "synthetic/rows": 0.0 if rows is None else float(len(rows)),
+            "synthetic/terminated": 0.0 if rows is None else float(rows.terminated.float().mean()),
+            "synthetic/share": self.due / self.batch_size,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows, the random stream, and what the player holds beside its networks."""
+        return {
+            "rows": None if self.rows is None else dict(vars(self.rows)),
+            "fits": self.fits,
+            "generator": self.generator.get_state(),
+            "synthesizer": self.synthesizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self.rows = None if state["rows"] is None else Transitions(**state["rows"])
+        self.fits = int(state["fits"])
+        self.generator.set_state(state["generator"])
+        self.synthesizer.load_state_dict(state["synthesizer"])
+
+
+def require_vectors(space: gym.Space, env_id: str) -> None:
+    """Refuse observations that no model of transitions is for.
+
+    Raises:
+        InputError: naming the flag and the space.
+    """
+    if is_image(space) or not isinstance(space, gym.spaces.Box | gym.spaces.Discrete | gym.spaces.MultiDiscrete):
+        shown = f"images ({'x'.join(map(str, space.shape))} bytes)" if is_image(space) else str(space)
+        raise InputError(f"synthetic.share: {env_id} shows {shown}, expected vectors: Box, Discrete or MultiDiscrete")
+
+
+def with_synthetic(real: ReplayBatch | None, synthetic: ReplayBatch) -> ReplayBatch:
+    """Both as one minibatch, the real rows first; ``rows`` says where those are stored."""
+    if real is None:
+        return synthetic
+    columns = {
+        name: torch.cat([column, getattr(synthetic, name)]) for name, column in vars(real).items() if name != "rows"
+    }
+    return ReplayBatch(**columns, rows=real.rows)

@@ -1,0 +1,217 @@
+"""Synthetic experience replay: what a minibatch is made of, when the player learns, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gail.agents.dqn import DQN, DQNBatch, DQNConfig
+from gail.agents.expert import ExpertConfig, train_expert
+from gail.agents.off_policy import OffPolicy
+from gail.agents.q_policy import QPolicy
+from gail.agents.sac import SAC, SACBatch, SACConfig
+from gail.agents.squashed_policy import SquashedGaussianPolicy
+from gail.agents.synthetic import MakeSynthesizer, SyntheticConfig, require_vectors
+from gail.core.engine import Turn, train
+from gail.core.errors import InputError
+from gail.core.player import Player
+from gail.core.random import seeded_initialization
+from gail.demos.types import Transitions
+from gail.envs import make_vec
+from gail.generators.replay_model import ReplayModel
+
+CONFIG = SyntheticConfig(share=0.5, generator="gan", refit_every=1_000, updates=3, rows=20)
+FAR = 99.0
+"""What every number of a scripted row is; no environment here comes near."""
+
+
+class Scripted:
+    """Draws rows that nobody could mistake for real ones, every second an end, and remembers what it learned from."""
+
+    def __init__(self, config: SyntheticConfig, observations: gym.Space, samples: gym.Space, *_: Any) -> None:
+        self.observations, self.samples = observations, samples
+        self.players: Mapping[str, Player] = {}
+        self.learned: list[Transitions] = []
+
+    def turns(self, rows: Transitions) -> Iterator[Turn]:
+        self.learned.append(rows)
+        return iter(())
+
+    def sample(self, n: int) -> Transitions:
+        obs = torch.full((n, *(self.observations.shape or ())), FAR)
+        samples = torch.from_numpy(np.zeros((n, *(self.samples.shape or ())), self.samples.dtype))
+        ends = torch.arange(n) % 2 == 1
+        return Transitions(obs, samples, obs, ends, torch.full((n,), FAR))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def streams() -> dict[str, torch.Generator]:
+    return {name: torch.Generator().manual_seed(0) for name in ("actions", "noise", "replay", "synthetic")}
+
+
+def dqn(make: MakeSynthesizer | None, synthetic: SyntheticConfig = CONFIG, **options: Any) -> DQN:
+    env = make_vec("CartPole-v1", 4)
+    config = DQNConfig(hidden=(8,), batch_size=32, learning_starts=200, synthetic=synthetic, **options)
+    with seeded_initialization(0, "policy"):
+        policy = QPolicy(env.observation_space, env.action_space, **config.network)
+    samples = gym.spaces.MultiDiscrete([2])
+    player = None if make is None else make(synthetic, env.observation_space, samples, 0, env.device)
+    return DQN(env, config, policy=policy, total_steps=4_000, seed=0, generators=streams(), synthesizer=player)
+
+
+def sac(make: MakeSynthesizer | None, synthetic: SyntheticConfig = CONFIG, *, steps_per_update: float = 8) -> SAC:
+    env = make_vec("Pendulum-v1", 4)
+    config = SACConfig(
+        hidden=(8,),
+        batch_size=32,
+        learning_starts=200,
+        steps_per_update=steps_per_update,
+        synthetic=synthetic,
+    )
+    with seeded_initialization(0, "policy"):
+        policy = SquashedGaussianPolicy(env.observation_space, env.action_space, **config.network)
+        samples = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+        player = None if make is None else make(synthetic, env.observation_space, samples, 0, env.device)
+        return SAC(env, config, policy=policy, total_steps=4_000, seed=0, generators=streams(), synthesizer=player)
+
+
+def play(game: OffPolicy, rounds: int) -> list[Turn]:
+    """All turns of so many rounds, taken."""
+    turns = []
+    for _ in range(rounds):
+        for turn in game.round():
+            game.players[turn.player].step(turn.batch, turn.rows)
+            turns.append(turn)
+    return turns
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.25, 8), (0.5, 16), (1.0, 32)])
+def test_the_share_of_each_minibatch_that_is_synthetic(share: float, expected: int) -> None:
+    game = dqn(Scripted, replace(CONFIG, share=share))
+    first, later = play(game, 1), play(game, 1)
+    assert first and not any(bool((turn.batch.features == FAR).any()) for turn in first), "nothing was drawn yet"
+    discounts: set[float] = set()
+    for turn in later:
+        batch: DQNBatch = turn.batch
+        synthetic = batch.features[:, 0] == FAR
+        assert synthetic.tolist() == [False] * (32 - expected) + [True] * expected
+        assert bool((batch.returns[synthetic] == FAR).all())
+        assert bool((batch.weight[synthetic] == 1.0).all())
+        discounts |= set(batch.discount[synthetic].tolist())
+    # One step, whatever the real rows sum: gamma where the episode goes on, 0 where it ends.
+    assert sorted(discounts) == pytest.approx([0.0, 0.99])
+    assert game.round_metrics()["synthetic/share"] == share
+    assert game.round_metrics()["synthetic/terminated"] == 0.5
+
+
+def test_sac_draws_them_too_and_as_many_rows_as_ever() -> None:
+    game = sac(Scripted)
+    play(game, 1)
+    for turn in play(game, 1):
+        if isinstance(turn.batch, SACBatch):
+            assert (turn.batch.features[:, 0] == FAR).tolist() == [False] * 16 + [True] * 16
+            assert turn.batch.noise.shape == (32, 1)
+
+
+def test_the_player_learns_the_replay_whenever_so_many_steps_have_passed() -> None:
+    made: list[Scripted] = []
+
+    def make(*arguments: Any) -> Scripted:
+        made.append(Scripted(*arguments))
+        return made[0]
+
+    game = dqn(make, replace(CONFIG, refit_every=2_000), steps_per_update=100)
+    counts = []
+    for _ in range(6):
+        play(game, 1)
+        counts.append(len(made[0].learned))
+    assert counts == [0, 0, 1, 1, 2, 2]
+    rows = made[0].learned[0]
+    # Of 2,000 steps those that wait for their third successor are missing.
+    assert 1_980 <= len(rows) < 2_000 and rows.actions.shape == (len(rows), 1)
+
+
+def test_priorities_are_of_real_rows_only() -> None:
+    game = dqn(Scripted)
+    play(game, 2)
+    before = game.replay.priorities.values.copy()
+    drawn = game.draw(beta=1.0)
+    assert len(drawn.rows) == 16 and len(drawn.obs) == 32
+    for turn in (turns := game.update()):
+        game.players[turn.player].step(turn.batch, turn.rows)
+        errors = game.learner.errors
+    assert errors is not None and errors[16:].min() > errors[:16].max(), "synthetic rows are far off"
+    turns.close()
+    assert np.count_nonzero(game.replay.priorities.values != before) <= 16
+    assert game.replay.highest < float(errors[16:].min()) ** 0.5
+
+
+@pytest.mark.parametrize("make_game", [dqn, sac])
+def test_until_rows_are_there_a_run_is_the_plain_one_bit_for_bit(make_game: Any) -> None:
+    plain, other = make_game(None), make_game(ReplayModel)
+    play(plain, 1)
+    play(other, 1)
+    for name, player in plain.players.items():
+        assert torch.equal(player.weights, other.players[name].weights), name
+    play(plain, 1)
+    play(other, 1)
+    assert not torch.equal(plain.players["policy"].weights, other.players["policy"].weights)
+
+
+@pytest.mark.parametrize(("make_game", "rare"), [(dqn, 0.5), (sac, 0.0)])
+def test_a_game_with_synthetic_replay_resumes_exactly(make_game: Any, rare: float, tmp_path: Path) -> None:
+    def weights(folder: str, *stops: int) -> dict[str, Tensor]:
+        for stop in stops:
+            game = make_game(ReplayModel, replace(CONFIG, rare=rare), steps_per_update=20)
+            train(game, total_steps=stop, title="", directory=tmp_path / folder, resume=True, progress=False)
+        return {
+            **{name: player.weights.detach() for name, player in game.players.items()},
+            "rows": game.synthetic.rows.obs,
+        }
+
+    # The second training of the player falls behind the cut, the minibatches after the cut draw the first one's rows.
+    whole, cut = weights("whole", 3_000), weights("cut", 2_000, 3_000)
+    assert {"synthetic_generator", "synthetic_discriminator", "policy"} <= set(whole)
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+@pytest.mark.parametrize("algo", ["dqn", "sac"])
+def test_experts_train_with_it(algo: str, tmp_path: Path) -> None:
+    env_id = {"dqn": "CartPole-v1", "sac": "Pendulum-v1"}[algo]
+    synthetic = replace(CONFIG, refit_every=200)
+    config = ExpertConfig(
+        algo,
+        steps=1_200,
+        num_envs=4,
+        evaluation_episodes=2,
+        dqn=DQNConfig(hidden=(8,), batch_size=8, learning_starts=50, synthetic=synthetic),
+        sac=SACConfig(hidden=(8,), batch_size=8, learning_starts=50, steps_per_update=8.0, synthetic=synthetic),
+    )
+    out = tmp_path / "run"
+    train_expert(env_id, config=config, out=out, synthesizer=ReplayModel, progress=False)
+    assert '"synthetic_generator/loss"' in (out / "metrics.jsonl").read_text()
+    with pytest.raises(InputError, match=r"synthetic\.share: is above 0, expected a synthesizer"):
+        train_expert(env_id, config=config, progress=False)
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(InputError, match=r"synthetic\.share: 1\.5, expected a share"):
+        SyntheticConfig(share=1.5)
+    with pytest.raises(InputError, match=r"synthetic\.rare: -0\.1, expected a share"):
+        SyntheticConfig(rare=-0.1)
+    with pytest.raises(InputError, match=r"synthetic\.share: 0\.01 of 32 rows is none"):
+        dqn(Scripted, replace(CONFIG, share=0.01))
+    with pytest.raises(InputError, match=r"shows images \(4x84x84 bytes\), expected vectors"):
+        require_vectors(gym.spaces.Box(0, 255, (4, 84, 84), np.uint8), "ALE/Pong-v5")
