@@ -1,4 +1,4 @@
-"""``gail bench throughput, learning, synthetic``: the project's own measured tables, peers beside it."""
+"""``gail bench throughput, learning, synthetic, replay``: the project's own measured tables, peers beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import tyro
 
 from gail.agents.expert import ExpertConfig, expert_recipe
 from gail.agents.ppo import PPOConfig
-from gail.cli import bench_envs, bench_generators, bench_learning, bench_synthetic
+from gail.cli import bench_envs, bench_generators, bench_learning, bench_replay, bench_synthetic
 from gail.cli.bench_learning import DEMO_EPISODES, demo_file, table
 from gail.cli.options import Common, parse, print_json, show, subcommand
 from gail.cli.peers.setup import ensure_peer, run_peer
@@ -129,9 +129,8 @@ class Arguments:
 
 def run(argv: list[str]) -> int:
     """Find the table, measure it and return the exit status."""
-    return subcommand(
-        argv, "bench", {"throughput": _throughput, "learning": bench_learning.run, "synthetic": bench_synthetic.run}
-    )
+    tables = {"learning": bench_learning.run, "synthetic": bench_synthetic.run, "replay": bench_replay.run}
+    return subcommand(argv, "bench", {"throughput": _throughput, **tables})
 
 
 def _throughput(argv: list[str]) -> int:

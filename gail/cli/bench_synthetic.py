@@ -14,10 +14,10 @@ import tyro
 from gail.agents.evaluate import random_return
 from gail.cli.bench_learning import demo_file, table
 from gail.cli.options import Common, default_out, parse, print_json, show
+from gail.cli.paired import ends, paired_scores
 from gail.core.errors import InputError
 from gail.core.files import write_text_atomic
 from gail.core.rundir import open_run, strict_json
-from gail.core.statistics import Interval, mean_interval
 from gail.demos import Demonstrations, join_demos, load_demos, save_demos
 from gail.demos.origin import expert_return
 from gail.generators import AuditConfig, FilterConfig, audit, filter_synthetic, fit, sample
@@ -122,18 +122,18 @@ def score_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         difference_interval, seeds``; intervals are Student's t, None with one seed; the first arm has no difference.
     """
     rows = []
+    paired = paired_scores([seed["scores"] for seed in found], ARMS)
     for arm in ARMS:
-        scores = mean_interval([seed["scores"][arm] for seed in found])
-        gain = mean_interval([seed["scores"][arm] - seed["scores"][ARMS[0]] for seed in found])
+        gain = paired[arm].gain
         rows.append(
             {
                 "learned_from": arm,
                 "transitions": sum(seed["transitions"][arm] for seed in found) / len(found),
-                "normalized": scores.mean,
-                "95%_interval": _ends(scores),
-                "difference": None if arm == ARMS[0] else gain.mean,
-                "difference_interval": None if arm == ARMS[0] else _ends(gain),
-                "seeds": scores.count,
+                "normalized": paired[arm].score.mean,
+                "95%_interval": ends(paired[arm].score),
+                "difference": None if gain is None else gain.mean,
+                "difference_interval": ends(gain),
+                "seeds": len(found),
             }
         )
     return rows
@@ -146,10 +146,6 @@ def audit_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         values = [seed["audit"][name] for seed in found if seed["audit"][name] is not None]
         rows.append({"figure": name, "mean": sum(values) / len(values) if values else None})
     return rows
-
-
-def _ends(interval: Interval) -> list[float] | None:
-    return [interval.low, interval.high] if interval.count > 1 else None
 
 
 def _seed(arguments: Arguments, real: Demonstrations, scale: Scale, seed: int, out: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ VERBS = {
     "evaluate": "play a trained policy: returns, interval, normalized score, video",
     "report": "build one self-contained HTML page from runs",
     "envs": "list, check: what can be played",
-    "bench": "throughput, learning, synthetic: measure this toolkit beside its peers",
+    "bench": "throughput, learning, synthetic, replay: measure this toolkit beside its peers",
 }
 
 

@@ -68,7 +68,7 @@ def dqn(make: MakeSynthesizer | None, synthetic: SyntheticConfig = CONFIG, **opt
         policy = QPolicy(env.observation_space, env.action_space, **config.network)
     samples = gym.spaces.MultiDiscrete([2])
     player = None if make is None else make(synthetic, env.observation_space, samples, 0, env.device)
-    return DQN(env, config, policy=policy, total_steps=4_000, seed=0, generators=streams(), synthesizer=player)
+    return DQN(env, config, policy=policy, total_steps=10_000, seed=0, generators=streams(), synthesizer=player)
 
 
 def sac(make: MakeSynthesizer | None, synthetic: SyntheticConfig = CONFIG, *, steps_per_update: float = 8) -> SAC:
@@ -84,7 +84,7 @@ def sac(make: MakeSynthesizer | None, synthetic: SyntheticConfig = CONFIG, *, st
         policy = SquashedGaussianPolicy(env.observation_space, env.action_space, **config.network)
         samples = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
         player = None if make is None else make(synthetic, env.observation_space, samples, 0, env.device)
-        return SAC(env, config, policy=policy, total_steps=4_000, seed=0, generators=streams(), synthesizer=player)
+        return SAC(env, config, policy=policy, total_steps=10_000, seed=0, generators=streams(), synthesizer=player)
 
 
 def play(game: OffPolicy, rounds: int) -> list[Turn]:
@@ -168,21 +168,22 @@ def test_until_rows_are_there_a_run_is_the_plain_one_bit_for_bit(make_game: Any)
     play(plain, 1)
     play(other, 1)
     assert not torch.equal(plain.players["policy"].weights, other.players["policy"].weights)
+    assert plain.players["policy"].steps == other.players["policy"].steps
 
 
 @pytest.mark.parametrize(("make_game", "rare"), [(dqn, 0.5), (sac, 0.0)])
 def test_a_game_with_synthetic_replay_resumes_exactly(make_game: Any, rare: float, tmp_path: Path) -> None:
     def weights(folder: str, *stops: int) -> dict[str, Tensor]:
         for stop in stops:
-            game = make_game(ReplayModel, replace(CONFIG, rare=rare), steps_per_update=20)
+            game = make_game(ReplayModel, replace(CONFIG, rare=rare, refit_every=2_000), steps_per_update=20)
             train(game, total_steps=stop, title="", directory=tmp_path / folder, resume=True, progress=False)
         return {
             **{name: player.weights.detach() for name, player in game.players.items()},
             "rows": game.synthetic.rows.obs,
         }
 
-    # The second training of the player falls behind the cut, the minibatches after the cut draw the first one's rows.
-    whole, cut = weights("whole", 3_000), weights("cut", 2_000, 3_000)
+    # The player learns after 2,000 and 4,000 steps: after the cut minibatches first draw rows from before it.
+    whole, cut = weights("whole", 5_000), weights("cut", 3_000, 5_000)
     assert {"synthetic_generator", "synthetic_discriminator", "policy"} <= set(whole)
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
