@@ -3,10 +3,9 @@
 Every so many environment steps the player is trained on the transitions in the replay and draws new ones, with their
 rewards and ends, instead of those that it drew before. From then on a fixed share of each minibatch is synthetic.
 
-Where ends are rare, a share of the synthetic rows can be asked to be ends: the player then learns them as a class of
-their own, oversampled as much while it learns, and draws as many. Which transition is drawn how often does not move
-what values converge to where the environment is deterministic; where the same action sometimes ends an episode and
-sometimes does not, rows chosen by their outcome overstate the end's probability.
+Where terminations are rare, a share of the synthetic rows can be asked to be terminations. Which transition is drawn
+how often does not move what values converge to where the environment is deterministic; where the same action sometimes
+ends an episode and sometimes does not, rows chosen by their outcome overstate the end's probability.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class SyntheticConfig:
     rows: int = 20_000
     """Transitions that it draws after each of them, instead of the earlier ones."""
     rare: float = 0.0
-    """Share of the synthetic rows that are terminations, learned as a class of their own; 0: as many as come."""
+    """Share of the synthetic rows that are terminations; 0: as many as in the replay."""
 
     def __post_init__(self) -> None:
         require("synthetic", self, at_least={"refit_every": 1, "updates": 1, "rows": 1})

@@ -19,13 +19,17 @@ from gail.generators.generative_player import GenerativePlayer
 from gail.generators.generator import Minibatch
 from gail.generators.transitions import TransitionCodec, rows_and_codec
 
+_ENDS_LEARNED = 0.25
+"""Least share of a minibatch that is terminations: a class of which few examples are shown is not learned."""
+
 
 class ReplayModel:
     """A generator of any kind that learns from a replay; see :class:`gail.agents.synthetic.Synthesizer`.
 
     Each training scales the columns anew, by the replay as it is then, and lowers learning rates from their start.
-    With ``config.rare`` it learns two classes, transitions that end an episode and others: that share of each of its
-    minibatches, and of what it draws, are ends. Where the replay holds none, all are others.
+    Transitions that end an episode are a class of their own: as a column that is nearly always 0, a GAN drops them, and
+    what falls would be said to go on. Ends are at least a quarter of each minibatch that is learned, and as many of the
+    rows that are drawn as in the replay, or ``config.rare`` of them. Where the replay holds none, all rows are others.
 
     Args:
         config: hyperparameters.
@@ -45,7 +49,7 @@ class ReplayModel:
         self.generative = GenerativePlayer(
             config.generator,
             self.codec,
-            classes=2 if config.rare > 0 else 0,
+            classes=2,
             name="synthetic",
             seed=seed,
             generator=make_generator(seed, "synthetic model", device),
@@ -58,18 +62,16 @@ class ReplayModel:
         items, self.codec = rows_and_codec(rows, self.codec.obs, self.codec.action, rewards=True)
         encoded = self.codec.encode(items).to(self.device)
         ended = rows.terminated.to(self.device)
-        others, ends = encoded[~ended], encoded[ended]
+        parts = encoded[~ended], encoded[ended]
+        share = len(parts[1]) / len(encoded)
         # Where one of the classes is empty, all rows are of the other.
-        self._ends = 0.0 if not len(ends) else 1.0 if not len(others) else self.config.rare
+        self._ends = self.config.rare if self.config.rare > 0 and 0 < share < 1 else share
+        size = self.generative.batch_size
+        count = round(max(self._ends, _ENDS_LEARNED if share > 0 else 0.0) * size)
+        labels = _labels(size, count, self.device)
 
         def draw() -> Minibatch:
-            size = self.generative.batch_size
-            labels = self._labels(size)
-            if labels is None:
-                return Minibatch(self.generative.pick(encoded, size))
-            count = round(self._ends * size)
-            picked = [self.generative.pick(others, size - count)] if count < size else []
-            picked += [self.generative.pick(ends, count)] if count else []
+            picked = [self.generative.pick(part, n) for part, n in zip(parts, (size - count, count), strict=True) if n]
             return Minibatch(torch.cat(picked), labels)
 
         for step in range(self.config.updates):
@@ -79,23 +81,16 @@ class ReplayModel:
 
     def sample(self, n: int) -> Transitions:
         """``n`` rows like those of the last training."""
-        labels = self._labels(n)
+        labels = _labels(n, round(self._ends * n), self.device)
         rows = self.codec.transitions(self.generative.sample(n, labels))
         assert rows.rewards is not None
-        # Asked for as a class, that an episode ends is known and need not be read from a column.
         return Transitions(
             rows.obs.to(self.device),
             rows.actions.to(self.device),
             rows.next_obs.to(self.device),
-            rows.terminated.to(self.device) if labels is None else labels.bool(),
+            labels.bool(),
             rows.rewards.float().to(self.device),
         )
-
-    def _labels(self, n: int) -> Tensor | None:
-        """Which of ``n`` rows are to end an episode, those last; None where that is not asked for."""
-        if self.config.rare == 0:
-            return None
-        return (torch.arange(n, device=self.device) >= n - round(self._ends * n)).long()
 
     def state_dict(self) -> dict[str, Any]:
         """The random stream; scales are of the next training."""
@@ -104,3 +99,8 @@ class ReplayModel:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state_dict`."""
         self.generative.load_state_dict(state)
+
+
+def _labels(n: int, ends: int, device: torch.device) -> Tensor:
+    """Classes ``[n]``, of which the last ``ends`` end an episode."""
+    return (torch.arange(n, device=device) >= n - ends).long()
