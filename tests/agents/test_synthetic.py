@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from gail.agents.q_policy import QPolicy
 from gail.agents.sac import SAC, SACBatch, SACConfig
 from gail.agents.squashed_policy import SquashedGaussianPolicy
 from gail.agents.synthetic import MakeSynthesizer, SyntheticConfig, require_vectors
+from gail.cli.main import main
 from gail.core.engine import Turn, train
 from gail.core.errors import InputError
 from gail.core.player import Player
@@ -188,23 +190,23 @@ def test_a_game_with_synthetic_replay_resumes_exactly(make_game: Any, rare: floa
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
-@pytest.mark.parametrize("algo", ["dqn", "sac"])
-def test_experts_train_with_it(algo: str, tmp_path: Path) -> None:
-    env_id = {"dqn": "CartPole-v1", "sac": "Pendulum-v1"}[algo]
-    synthetic = replace(CONFIG, refit_every=200)
-    config = ExpertConfig(
-        algo,
-        steps=1_200,
-        num_envs=4,
-        evaluation_episodes=2,
-        dqn=DQNConfig(hidden=(8,), batch_size=8, learning_starts=50, synthetic=synthetic),
-        sac=SACConfig(hidden=(8,), batch_size=8, learning_starts=50, steps_per_update=8.0, synthetic=synthetic),
-    )
+@pytest.mark.parametrize(("algo", "env_id"), [("dqn", "CartPole-v1"), ("sac", "Pendulum-v1")])
+def test_the_command_trains_experts_with_it(algo: str, env_id: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    train_expert(env_id, config=config, out=out, synthesizer=ReplayModel, progress=False)
-    assert '"synthetic_generator/loss"' in (out / "metrics.jsonl").read_text()
+    own = {"learning-starts": 50, "steps-per-update": 8, "batch-size": 8, "synthetic.share": 0.5}
+    own |= {"synthetic.generator": "gan", "synthetic.refit-every": 200, "synthetic.updates": 2, "synthetic.rows": 20}
+    flags = {"steps": 1_200, "num-envs": 4, "evaluation-episodes": 2}
+    flags |= {f"{algo}.{name}": value for name, value in own.items()}
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    assert main(["expert", env_id, "--algo", algo, "--out", str(out), *words]) == 0
+    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["synthetic/rows"] == 20 and last["synthetic/share"] == 0.5 and "synthetic_generator/loss" in last
+
+
+def test_a_share_needs_a_synthesizer() -> None:
+    config = ExpertConfig("dqn", dqn=DQNConfig(synthetic=CONFIG))
     with pytest.raises(InputError, match=r"synthetic\.share: is above 0, expected a synthesizer"):
-        train_expert(env_id, config=config, progress=False)
+        train_expert("CartPole-v1", config=config, progress=False)
 
 
 def test_bad_settings_are_refused() -> None:
