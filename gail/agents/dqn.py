@@ -96,6 +96,7 @@ class DQNConfig:
                 raise InputError(f"dqn.{name}: {getattr(self, name)}, expected at most 1")
         if self.target_rate <= 0.0:
             raise InputError(f"dqn.target_rate: {self.target_rate}, expected more than 0")
+        self.synthetic.count(self.batch_size)
 
     @property
     def network(self) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class SACConfig:
         for name in ("gamma", "target_rate"):
             if getattr(self, name) > 1.0:
                 raise InputError(f"sac.{name}: {getattr(self, name)}, expected at most 1")
+        self.synthetic.count(self.batch_size)
 
     @property
     def network(self) -> dict[str, Any]:

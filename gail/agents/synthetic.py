@@ -50,6 +50,17 @@ class SyntheticConfig:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"synthetic.{name}: {getattr(self, name)}, expected a share from 0 to 1")
 
+    def count(self, batch_size: int) -> int:
+        """How many rows of a minibatch the share is.
+
+        Raises:
+            InputError: where it is not 0, but less than half a row.
+        """
+        count = round(self.share * batch_size)
+        if count == 0 and self.share > 0:
+            raise InputError(f"synthetic.share: {self.share} of {batch_size} rows is none, expected 0 or at least one")
+        return count
+
 
 class Synthesizer(Protocol):
     """A generative player, as the learner sees it."""
@@ -83,9 +94,6 @@ class SyntheticReplay:
         batch_size: rows of a minibatch, real and synthetic together.
         gamma: discount; synthetic rows are of one step.
         generator: draws minibatches; on the synthesizer's device.
-
-    Raises:
-        InputError: where the share of a minibatch is less than half a row.
     """
 
     def __init__(
@@ -98,12 +106,6 @@ class SyntheticReplay:
         generator: torch.Generator,
     ) -> None:
         self.config, self.synthesizer, self.gamma, self.generator = config, synthesizer, gamma, generator
-        self.per_batch = round(config.share * batch_size)
-        """Synthetic rows of a minibatch, once there are any."""
-        if self.per_batch == 0:
-            raise InputError(
-                f"synthetic.share: {config.share} of {batch_size} rows is none, expected 0 or at least one"
-            )
         self.batch_size = batch_size
         self.rows: Transitions | None = None
         self.fits = 0
@@ -120,11 +122,11 @@ class SyntheticReplay:
     @property
     def due(self) -> int:
         """How many rows of the next minibatch are to be synthetic."""
-        return 0 if self.rows is None else self.per_batch
+        return 0 if self.rows is None else self.config.count(self.batch_size)
 
     def draw(self, count: int) -> ReplayBatch:
         """``count`` synthetic rows, each as probable; there must be some."""
-        assert self.rows is not None and self.rows.rewards is not None
+        assert self.rows is not None
         device = self.rows.actions.device
         drawn = self.rows[torch.randint(len(self.rows), (count,), generator=self.generator, device=device)]
         assert drawn.rewards is not None

@@ -13,14 +13,14 @@ import numpy as np
 import tyro
 
 from gail.agents.expert import ExpertConfig, expert_recipe, train_expert
-from gail.agents.synthetic import SyntheticConfig
+from gail.agents.synthetic import SyntheticConfig, require_vectors
 from gail.cli.bench_learning import table
 from gail.cli.options import Common, default_out, flag_value, parse, print_json, settings_from_file, show
 from gail.cli.paired import ends, paired_scores
 from gail.core.errors import InputError
 from gail.core.files import write_text_atomic
 from gail.core.rundir import open_run, strict_json
-from gail.envs import env_text, resolve_env
+from gail.envs import env_text, open_vec, resolve_env
 from gail.generators.replay_model import ReplayModel
 
 ArmName = Literal["plain", "synthetic", "rare"]
@@ -30,7 +30,7 @@ of its rows terminations."""
 DEFAULT_SHARE: Final = 0.5
 """Of synthetic rows in a minibatch, and of terminations among those, where the settings say 0."""
 EVALUATION_EPISODES: Final = 100
-"""A fifth percentile of fewer is one of the worst two."""
+"""Of fewer, the fifth percentile would be one of the worst few."""
 _PERCENTILE: Final = 5
 
 
@@ -68,10 +68,7 @@ def run(argv: list[str]) -> int:
     if not any(word in ("-h", "--help") for word in argv):
         if not argv or argv[0].startswith("-"):
             raise InputError("the environment comes first: gail bench replay ENV --algo ALGO")
-        algo = flag_value(argv, "--algo")
-        if algo not in ("dqn", "sac"):
-            raise InputError(f"--algo: {algo!r}, expected dqn or sac, which learn from a replay")
-        recipe = expert_recipe(env_text(resolve_env(argv[0])[0]), algo)
+        recipe = expert_recipe(env_text(resolve_env(argv[0])[0]), flag_value(argv, "--algo") or "ppo")
         settings = replace(recipe, evaluation_episodes=EVALUATION_EPISODES)
         file = flag_value(argv, "--config")
         default = Arguments(env=tyro.MISSING, settings=settings if file is None else settings_from_file(settings, file))
@@ -79,6 +76,10 @@ def run(argv: list[str]) -> int:
         Arguments, argv, prog="gail bench replay", description="Does synthetic experience help?", default=default
     )
     settings, arms = arguments.settings, arguments.arms
+    if settings.algo not in ("dqn", "sac"):
+        raise InputError(f"--algo: {settings.algo!r}, expected dqn or sac, which learn from a replay")
+    with open_vec(arguments.env, 1) as probe:
+        require_vectors(probe.observation_space, probe.env_id)
     out = arguments.out or default_out("bench", arguments.env, f"replay-{settings.algo}")
     if arguments.out is None:
         print(f"runs: {out}", file=sys.stderr, flush=True)

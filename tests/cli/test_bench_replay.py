@@ -84,7 +84,9 @@ def test_every_arm_takes_the_same_steps_and_finished_runs_are_not_trained_again(
     ("words", "message"),
     [
         (["CartPole-v1", "--algo", "ppo"], "--algo: 'ppo', expected dqn or sac"),
+        (["CartPole-v1"], "--algo: 'ppo', expected dqn or sac"),
         (["--algo", "dqn"], "the environment comes first"),
+        (["ALE/Pong-v5", "--algo", "dqn"], "ALE/Pong-v5 shows images (4x84x84 bytes), expected vectors"),
     ],
 )
 def test_what_has_no_replay_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
