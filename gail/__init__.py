@@ -42,6 +42,7 @@ _HOMES = {
     "make_vec": "gail.envs",
     "replay": "gail.demos.replay",
     "sample": "gail.generators",
+    "sample_transitions": "gail.generators",
     "save_demos": "gail.demos",
     "to_transitions": "gail.demos",
     "train_expert": "gail.agents",

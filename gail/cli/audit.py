@@ -58,6 +58,9 @@ def run(argv: list[str]) -> int:
     found = audit(arguments.synthetic, arguments.real, config=arguments.audit, **sets)
     page = audit_report(found, out, png=arguments.png)
     show(audit_table(found), title=f"{arguments.synthetic} beside {arguments.real}")
+    steps, rows = found.summary["synthetic"]["steps"], found.summary["rows_synthetic"]
+    if rows < steps:
+        print(f"of the {steps:,} steps of {arguments.synthetic}, {rows:,} drawn at random were compared (--rows)")
     for check, reason in found.summary["skipped"].items():
         print(f"skipped, {check}: {reason}")
     if found.copies:

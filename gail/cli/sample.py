@@ -10,7 +10,7 @@ import tyro
 
 from gail.cli.options import Common, parse, print_json
 from gail.demos import Demonstrations
-from gail.generators import sample
+from gail.generators import sample, sample_transitions
 
 
 @dataclass(frozen=True)
@@ -71,24 +71,38 @@ _OPTIONS = (
 """Settings of sampling; a kind of model refuses those that it does not have."""
 
 
+_NONE = (None, None, None)
+
+
 def run(argv: list[str]) -> int:
     """Sample, write, say what was written."""
     arguments = parse(Arguments, argv, prog="gail sample", description="Draw from a generator.")
-    product = sample(
-        arguments.model,
-        episodes=arguments.episodes,
-        transitions=arguments.transitions,
-        count=arguments.count,
-        label=arguments.label,
-        seed=arguments.seed,
-        out=arguments.out,
-        device=arguments.device,
-        **{name: getattr(arguments, name) for name in _OPTIONS},
-    )
-    unit = "items"
-    if isinstance(product, Demonstrations):
-        unit = "transitions" if product.kind == "transitions" else "episodes"
-    print(f"{arguments.out}: {len(product):,} synthetic {unit}")
+    settings = {name: getattr(arguments, name) for name in _OPTIONS}
+    unit, number = "transitions", arguments.transitions or 0
+    if (
+        number > 0
+        and arguments.out.suffix == ".npz"
+        and (arguments.episodes, arguments.count, arguments.label) == _NONE
+    ):
+        sample_transitions(
+            arguments.model, number, arguments.out, seed=arguments.seed, device=arguments.device, **settings
+        )
+    else:
+        product = sample(
+            arguments.model,
+            episodes=arguments.episodes,
+            transitions=arguments.transitions,
+            count=arguments.count,
+            label=arguments.label,
+            seed=arguments.seed,
+            out=arguments.out,
+            device=arguments.device,
+            **settings,
+        )
+        number, unit = len(product), "items"
+        if isinstance(product, Demonstrations):
+            unit = "transitions" if product.kind == "transitions" else "episodes"
+    print(f"{arguments.out}: {number:,} synthetic {unit}")
     if arguments.common.json:
-        print_json({"out": str(arguments.out), unit: len(product), "seed": arguments.seed})
+        print_json({"out": str(arguments.out), unit: number, "seed": arguments.seed})
     return 0

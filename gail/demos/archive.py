@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -127,6 +131,129 @@ def stream_npz(
                     np.lib.format.write_array(member, array, allow_pickle=False)
 
     write_atomic(path, write)
+
+
+def stream_npz_blocks(
+    path: Path, blocks: Iterable[Mapping[str, np.ndarray]], others: Callable[[], Mapping[str, np.ndarray]]
+) -> None:
+    """Write a compressed npz archive, atomically, whose arrays come in blocks of rows and never are in memory whole.
+
+    Until the last block the rows lie uncompressed in files beside ``path`` that vanish by themselves, even on a kill.
+
+    Args:
+        path: the new file.
+        blocks: the next rows of every array, by name; dtype and shape of a row must stay as they are in the first.
+        others: the other arrays; called when the blocks are written.
+
+    Raises:
+        InputError: where ``path`` exists or cannot be written, or a block differs from the first.
+    """
+    refuse_existing(path, overwrite=False)
+
+    def write(temporary: Path) -> None:
+        with ExitStack() as stack:
+            spools: dict[str, _Spool] = {}
+            for number, block in enumerate(blocks):
+                if number == 0:
+                    for name, rows in block.items():
+                        file = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
+                        spools[name] = _Spool(file, rows.dtype, rows.shape[1:])
+                found = {name: (rows.dtype, rows.shape[1:]) for name, rows in block.items()}
+                if found != {name: (spool.dtype, spool.shape) for name, spool in spools.items()}:
+                    raise InputError(f"{path}: block {number}: expected arrays like those of the first, found {found}")
+                for name, rows in block.items():
+                    spools[name].add(rows)
+            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, spool in spools.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        spool.copy(member)
+                for name, array in others().items():
+                    with archive.open(f"{name}.npy", "w") as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
+
+    write_atomic(path, write)
+
+
+class _Spool:
+    """The rows of one array so far, in a file: its header says how many they are, which only the last block tells."""
+
+    def __init__(self, file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        self.file, self.dtype, self.shape, self.rows = file, dtype, shape, 0
+
+    def add(self, rows: np.ndarray) -> None:
+        self.file.write(np.ascontiguousarray(rows).data)
+        self.rows += len(rows)
+
+    def copy(self, member: IO[bytes]) -> None:
+        descr = np.lib.format.dtype_to_descr(self.dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": (self.rows, *self.shape)}
+        np.lib.format.write_array_header_1_0(member, header)
+        self.file.seek(0)
+        shutil.copyfileobj(self.file, member, 1 << 20)
+
+
+class NpzRows:
+    """Arrays of an npz archive, read a few rows at a time; use it in a ``with`` statement.
+
+    Args:
+        path: the archive.
+        names: of the arrays.
+
+    Raises:
+        DemosError: naming the member: where it is missing, damaged or no plain array of rows.
+    """
+
+    def __init__(self, path: Path, names: Collection[str]) -> None:
+        self.path = path
+        self._stack = ExitStack()
+        self._members: dict[str, IO[bytes]] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        """Of the whole arrays."""
+        self.dtypes: dict[str, np.dtype[Any]] = {}
+        try:
+            archive = self._stack.enter_context(zipfile.ZipFile(path))
+            for name in names:
+                member = self._stack.enter_context(archive.open(f"{name}.npy"))
+                self.shapes[name], self.dtypes[name] = self._header(name, member)
+                self._members[name] = member
+        except DemosError:
+            self._stack.close()
+            raise
+        except _DAMAGE as error:
+            self._stack.close()
+            raise DemosError(f"{path}: expected an npz archive, found a damaged file ({_line(error)})") from error
+
+    def __enter__(self) -> NpzRows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _header(self, name: str, member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = read(member)
+        if dtype.hasobject or not shape or (by_columns and len(shape) > 1):
+            raise DemosError(
+                f"{self.path}: field {name!r}: expected rows of numbers in order, found {dtype} {list(shape)}"
+            )
+        return shape, dtype
+
+    def read(self, name: str, rows: int) -> np.ndarray:
+        """The next ``rows`` of an array.
+
+        Raises:
+            DemosError: where the file ends before them, or is damaged.
+        """
+        shape, dtype = (rows, *self.shapes[name][1:]), self.dtypes[name]
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        try:
+            data = self._members[name].read(size)
+        except _DAMAGE as error:
+            raise DemosError(f"{self.path}: field {name!r} cannot be decoded ({_line(error)})") from error
+        if len(data) < size:
+            raise DemosError(f"{self.path}: field {name!r} ends {size - len(data)} bytes too early")
+        return np.frombuffer(data, dtype).reshape(shape)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

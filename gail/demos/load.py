@@ -62,14 +62,28 @@ def load_demos(
     if columns is not None and kind not in _WITH_COLUMNS:
         raise InputError(f"{place}: columns are for {', '.join(_WITH_COLUMNS)} files, this is {kind}")
     demos = READERS[kind](place, ReadOptions(columns, action_shift, env_id, dict(env_kwargs or {})))
-    if demos.env_id is None and env_id is not None:
-        demos = replace(demos, env_id=env_id, env_kwargs=dict(env_kwargs or {}))
-    elif env_id is not None and demos.env_id is not None and not same_environment(env_id, demos.env_id):
-        raise InputError(f"{place}: field 'env_id': expected {env_id!r}, found {demos.env_id!r}")
+    demos = claim_env(demos, place, env_id, env_kwargs)
     if episodes is not None:
         if not 1 <= episodes <= len(demos):
             raise InputError(f"{place}: episodes: expected 1 to {len(demos)}, found {episodes}")
         demos = demos.first(episodes)
+    return demos
+
+
+def claim_env(
+    demos: Demonstrations, path: Path, env_id: str | None, env_kwargs: dict[str, Any] | None
+) -> Demonstrations:
+    """``demos`` of the file ``path`` with the environment that the user says they are of.
+
+    Raises:
+        InputError: where the file names another one.
+    """
+    if env_id is None:
+        return demos
+    if demos.env_id is None:
+        return replace(demos, env_id=env_id, env_kwargs=dict(env_kwargs or {}))
+    if not same_environment(env_id, demos.env_id):
+        raise InputError(f"{path}: field 'env_id': expected {env_id!r}, found {demos.env_id!r}")
     return demos
 
 

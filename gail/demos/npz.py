@@ -23,14 +23,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from gail.core.errors import InputError
 from gail.core.leaves import Leaves, gather_leaves, join_leaves, map_leaves, named_leaves
-from gail.demos.archive import npz_members, read_npz, stream_npz, write_npz
+from gail.demos.archive import npz_members, read_npz, stream_npz, stream_npz_blocks, write_npz
 from gail.demos.errors import DemosError
 from gail.demos.fields import (
     read_env_id,
@@ -46,10 +46,9 @@ from gail.demos.types import Demonstrations
 
 FORMAT = "npz"
 UNKNOWN = -1
-_OPTIONAL = (
-    "rewards", "terminated", "truncated", "env_id", "env_kwargs", "seeds", "agents", "source", "kind", "generator",
-    "stack",
-)  # fmt: skip
+TEXTS = ("env_id", "env_kwargs", "source", "kind", "generator")
+"""What is said of the whole set."""
+_OPTIONAL = ("rewards", "terminated", "truncated", "seeds", "agents", "stack", *TEXTS)
 
 
 def read_flat_npz(path: Path, options: ReadOptions) -> Demonstrations:
@@ -59,7 +58,17 @@ def read_flat_npz(path: Path, options: ReadOptions) -> Demonstrations:
         DemosError: one line naming the file, the field, what was found and what was expected.
     """
     parts = [name for name in npz_members(path) if name.startswith("observations/")]
-    data = read_npz(path, ("actions", "lengths", *(parts or ["observations"])), _OPTIONAL)
+    return parse_flat_npz(
+        path, read_npz(path, ("actions", "lengths", *(parts or ["observations"])), _OPTIONAL), options
+    )
+
+
+def parse_flat_npz(path: Path, data: Mapping[str, np.ndarray], options: ReadOptions) -> Demonstrations:
+    """What :func:`read_flat_npz` makes of the file's arrays.
+
+    Raises:
+        DemosError: as there.
+    """
     lengths = _read_lengths(path, data["lengths"])
     episodes, steps = len(lengths), sum(lengths)
     stored = gather_leaves("observations", data)
@@ -73,16 +82,12 @@ def read_flat_npz(path: Path, options: ReadOptions) -> Demonstrations:
     if "rewards" in data:
         require_vector(path, "rewards", require_numbers(path, "rewards", data["rewards"]), steps, "one per step")
         rewards = split_rows(data["rewards"], lengths)
-    texts = {
-        name: read_text(path, name, data[name])
-        for name in ("env_id", "env_kwargs", "source", "kind", "generator")
-        if name in data
-    }
+    texts = {name: read_text(path, name, data[name]) for name in TEXTS if name in data}
     kind = texts.get("kind", "episodes")
     if kind not in ("episodes", "transitions"):
         raise DemosError(f"{path}: field 'kind': expected 'episodes' or 'transitions', found {kind[:40]!r}")
     observations = _split(stored, [length + 1 for length in lengths])
-    if "stack" in data and not parts:
+    if "stack" in data and not isinstance(stored, dict):
         depth = _read_stack(path, data["stack"])
         observations = [stack_frames(frames, depth) for frames in observations]
     recorded = map(
@@ -147,6 +152,28 @@ def write_flat_npz_streamed(
         InputError: where ``path`` exists.
     """
     stream_npz(path, "observations", shape, rows, lambda: _all_but_observations(demos(), path))
+
+
+def write_flat_npz_blocks(path: Path, blocks: Iterable[Demonstrations]) -> None:
+    """As :func:`write_flat_npz`, of a set that comes in parts and never is in memory as a whole.
+
+    Args:
+        path: the new file.
+        blocks: the set's next trajectories; what is said of the whole set is taken from the last one.
+
+    Raises:
+        InputError: where ``path`` exists, or a block does not fit the layout or the first one.
+    """
+    texts: dict[str, np.ndarray] = {}
+
+    def columns() -> Iterator[dict[str, np.ndarray]]:
+        for demos in blocks:
+            arrays = _all_but_observations(demos, path)
+            texts.update({name: arrays.pop(name) for name in TEXTS if name in arrays})
+            joined = named_leaves("observations", join_leaves(np.concatenate, [t.observations for t in demos]))
+            yield {**dict(joined), **arrays}
+
+    stream_npz_blocks(path, columns(), lambda: texts)
 
 
 def _all_but_observations(demos: Demonstrations, path: Path) -> dict[str, np.ndarray]:

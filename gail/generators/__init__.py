@@ -11,7 +11,7 @@ from gail.generators.kinds import KINDS, FittedGenerator, TrainingConfig, load_g
 from gail.generators.load import DataConfig, load_data
 from gail.generators.proposals import Proposals
 from gail.generators.replay_model import ReplayModel
-from gail.generators.sample import sample
+from gail.generators.sample import sample, sample_transitions
 from gail.generators.world import World
 
 __all__ = [
@@ -36,4 +36,5 @@ __all__ = [
     "load_data",
     "load_generator",
     "sample",
+    "sample_transitions",
 ]

@@ -111,7 +111,7 @@ def audit(
             rows.
     """
     config = config or AuditConfig()
-    view = View.of(synthetic, real, train, env_id, env_kwargs, config)
+    view = View.of(synthetic, real, train, env_id, env_kwargs, config, whole=False)
     measures: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     pictures: dict[str, Any] = {}
@@ -119,12 +119,14 @@ def audit(
         check(view, measures, skipped, pictures)
     pictures.update(columns=view.layout.names, real=view.scaled(view.real), synthetic=view.scaled(view.synthetic))
     origin = {
-        "synthetic": _origin(view.made),
+        "synthetic": _origin(view.made, view.made_trajectories),
         "real": _origin(view.recorded),
         "train": "real" if train is None else _origin(view.learned),
         "env_id": view.recorded.env_id or view.made.env_id,
         "generator": view.made.generator,
         "rows": config.rows,
+        "rows_synthetic": len(view.synthetic),
+        "rows_real": len(view.real),
         "seed": config.seed,
     }
     return Audit({**measures, "skipped": skipped, **origin}, Pictures(**pictures))
@@ -280,11 +282,12 @@ def _returns(view: View, measures: Measures, skipped: dict[str, str], pictures: 
     pictures.update(real_returns=real, synthetic_returns=made)
 
 
-def _origin(demos: Demonstrations) -> dict[str, Any]:
+def _origin(demos: Demonstrations, trajectories: int | None = None) -> dict[str, Any]:
+    """Of a set of which only some transitions were kept, ``trajectories`` says how many it holds."""
     return {
         "path": str(demos.path) if demos.path else None,
         "sha256": file_hash(demos.path) if demos.path else None,
         "kind": demos.kind,
-        "trajectories": len(demos),
-        "steps": demos.steps,
+        "trajectories": len(demos) if trajectories is None else trajectories,
+        "steps": demos.steps if trajectories is None or trajectories == len(demos) else trajectories,
     }

@@ -74,7 +74,7 @@ def filter_synthetic(
         InputError: as :func:`gail.audit`, and for a joined set, whose recorded rows are not to be judged.
     """
     config, audit = config or FilterConfig(), audit or AuditConfig()
-    view = View.of(synthetic, real, train, env_id, env_kwargs, audit)
+    view = View.of(synthetic, real, train, env_id, env_kwargs, audit, whole=True)
     if view.made.generator is not None and view.made.generator.get("kind") == JOINED:
         raise InputError(f"{name_of(view.made)}: is joined of several sets, expected one that is all synthetic")
     owner, count = view.all_synthetic.episode, len(view.made)

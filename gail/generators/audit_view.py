@@ -13,6 +13,7 @@ from gail.core.config import require
 from gail.core.errors import InputError
 from gail.demos import Demonstrations, load_demos
 from gail.demos.origin import describe_origin
+from gail.demos.some_rows import count_transitions, read_some
 from gail.generators.audit_classifier import blocks
 from gail.generators.audit_distances import NEIGHBOURS
 from gail.generators.audit_dynamics import Simulator
@@ -42,6 +43,9 @@ class View:
 
     layout: Layout
     made: Demonstrations
+    """Of a file with more transitions than ``config.rows``: those that were drawn."""
+    made_trajectories: int
+    """Of the whole synthetic set."""
     recorded: Demonstrations
     learned: Demonstrations
     """What the generator learned from; may be ``recorded`` itself."""
@@ -73,9 +77,16 @@ class View:
         env_id: str | None,
         env_kwargs: dict[str, Any] | None,
         config: AuditConfig,
+        *,
+        whole: bool,
     ) -> View:
-        """Read the sets; the arguments are those of :func:`gail.audit`, which also says what is raised."""
-        made, recorded = (_load(source, env_id, env_kwargs) for source in (synthetic, real))
+        """Read the sets; the arguments are those of :func:`gail.audit`, which also says what is raised.
+
+        Unless it is asked for ``whole``, a synthetic file with more transitions than ``config.rows`` is never in memory
+        whole.
+        """
+        recorded = _load(real, env_id, env_kwargs)
+        made, made_trajectories = _load_made(synthetic, env_id, env_kwargs, None if whole else config)
         learned = recorded if train is None else _load(train, env_id, env_kwargs)
         if recorded.generator is not None:
             found = describe_origin(recorded)
@@ -96,6 +107,7 @@ class View:
         return cls(
             layout,
             made,
+            made_trajectories,
             recorded,
             learned,
             all_real,
@@ -134,6 +146,24 @@ def some(steps: Steps, count: int, rng: np.random.Generator, *, among: list[int]
     """At most ``count`` rows, in order; of the trajectories ``among`` only."""
     rows = np.arange(len(steps)) if among is None else np.flatnonzero(np.isin(steps.episode, among))
     return steps[np.sort(rng.permutation(rows)[:count])] if len(rows) > count else steps[rows]
+
+
+def _load_made(
+    source: str | Path | Demonstrations,
+    env_id: str | None,
+    env_kwargs: dict[str, Any] | None,
+    config: AuditConfig | None,
+) -> tuple[Demonstrations, int]:
+    """The synthetic set, or as many of its transitions as are looked at, and how many trajectories it has in all."""
+    if config is not None and not isinstance(source, Demonstrations):
+        path = Path(source)
+        total = count_transitions(path)
+        if total is not None and total > config.rows:
+            rng = np.random.default_rng(config.seed)
+            chosen = np.sort(rng.choice(total, config.rows, replace=False, shuffle=False))
+            return read_some(path, chosen, env_id=env_id, env_kwargs=env_kwargs), total
+    demos = _load(source, env_id, env_kwargs)
+    return demos, len(demos)
 
 
 def _load(source: str | Path | Demonstrations, env_id: str | None, env_kwargs: dict[str, Any] | None) -> Demonstrations:

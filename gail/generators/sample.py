@@ -16,8 +16,10 @@ from torch import Tensor
 from gail.core.device import resolve_device
 from gail.core.errors import InputError
 from gail.core.files import is_unused, write_atomic, write_text_atomic
+from gail.core.progress import ProgressBar
 from gail.core.random import make_generator
 from gail.demos import Demonstrations, save_demos
+from gail.demos.npz import write_flat_npz_blocks
 from gail.generators.fit import FitResult
 from gail.generators.generator import Generator
 from gail.generators.innovations import InnovationCodec
@@ -75,15 +77,8 @@ def sample(
     Raises:
         InputError: on anything that cannot be used, before sampling starts.
     """
-    if isinstance(model, FitResult):
-        fitted = model.generator
-    else:
-        fitted = model if isinstance(model, FittedGenerator) else load_generator(model, resolve_device(device))
-    network, kind = fitted.model, fitted.model.codec.kind
-    n = _asked(kind, {"episodes": episodes, "transitions": transitions, "count": count})
-    out = Path(out) if out is not None else None
-    if out is not None and not (is_unused(out) if out.is_dir() else not out.exists()):
-        raise InputError(f"{out}: exists already; choose another name")
+    fitted, n, path = _prepare(model, {"episodes": episodes, "transitions": transitions, "count": count}, out, device)
+    network = fitted.model
     condition = None if label is None else torch.full((n,), label)
     network.labels(n, condition, make_generator(0, "check", network.device))  # refuses a wrong label now
     generator = make_generator(seed, "sample", network.device)
@@ -93,21 +88,88 @@ def sample(
             network.sample(len(rows), None if labels is None else labels[rows], generator=generator).cpu()
             for rows in torch.arange(n, device=network.device).split(_BATCH)
         ]
-    origin = {"kind": network.kind, "hash": fitted.sha256, "seed": seed, "parent": fitted.origin.get("sha256")}
+    origin = _origin(fitted, seed)
     product = network.codec.decode(torch.cat(parts))
     if isinstance(product, Demonstrations):
-        rewarded = product.trajectories[0].rewards is not None
-        origin["rewards"] = "generated" if rewarded else "none"
-        product = replace(
-            product,
-            env_id=fitted.origin.get("env_id"),
-            env_kwargs=fitted.origin.get("env_kwargs") or {},
-            source=f"synthetic: {network.kind} on {fitted.origin.get('path') or 'data in memory'}",
-            generator=origin,
-        )
-    if out is not None:
-        _write(product, out, origin, None if labels is None else [fitted.classes[i] for i in labels.tolist()])
+        product = _labelled(product, fitted, origin)
+    if path is not None:
+        _write(product, path, origin, None if labels is None else [fitted.classes[i] for i in labels.tolist()])
     return product
+
+
+def sample_transitions(
+    model: str | Path | FittedGenerator | FitResult,
+    transitions: int,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: bool = True,
+    **options: Any,
+) -> None:
+    """Write the transitions that :func:`sample` would draw, in memory that does not grow with their number.
+
+    Args:
+        model: as of :func:`sample`, of transitions.
+        transitions: how many.
+        out: the npz file to write; must not exist yet.
+        seed: determines the samples on CPU.
+        device: where a model that is read from a file samples.
+        progress: show a progress bar.
+        **options: as of :func:`sample`.
+
+    Raises:
+        InputError: as of :func:`sample`.
+    """
+    fitted, n, path = _prepare(model, {"transitions": transitions}, out, device)
+    assert path is not None
+    network, origin = fitted.model, _origin(fitted, seed)
+    generator = make_generator(seed, "sample", network.device)
+
+    def blocks(bar: ProgressBar) -> Iterator[Demonstrations]:
+        for start in range(0, n, _BATCH):
+            count = min(_BATCH, n - start)
+            yield _labelled(network.codec.decode(network.sample(count, generator=generator).cpu()), fitted, origin)
+            bar.update(start + count)
+
+    title = f"gail sample {network.kind}"
+    with network.sampling(), _options(network, options), ProgressBar(title, n, unit="rows", enabled=progress) as bar:
+        write_flat_npz_blocks(path, blocks(bar))
+
+
+def _prepare(
+    model: str | Path | FittedGenerator | FitResult,
+    given: dict[str, int | None],
+    out: str | Path | None,
+    device: str,
+) -> tuple[FittedGenerator, int, Path | None]:
+    """The generator, how many items are asked of it, and where to; refuses what cannot be used."""
+    if isinstance(model, FitResult):
+        fitted = model.generator
+    else:
+        fitted = model if isinstance(model, FittedGenerator) else load_generator(model, resolve_device(device))
+    n = _asked(fitted.model.codec.kind, given)
+    path = Path(out) if out is not None else None
+    if path is not None and not (is_unused(path) if path.is_dir() else not path.exists()):
+        raise InputError(f"{path}: exists already; choose another name")
+    return fitted, n, path
+
+
+def _origin(fitted: FittedGenerator, seed: int) -> dict[str, Any]:
+    """What is said of everything that is drawn."""
+    return {"kind": fitted.model.kind, "hash": fitted.sha256, "seed": seed, "parent": fitted.origin.get("sha256")}
+
+
+def _labelled(product: Demonstrations, fitted: FittedGenerator, origin: dict[str, Any]) -> Demonstrations:
+    """Demonstrations that say that they are synthetic, by whom and of which environment."""
+    rewarded = product.trajectories[0].rewards is not None
+    return replace(
+        product,
+        env_id=fitted.origin.get("env_id"),
+        env_kwargs=fitted.origin.get("env_kwargs") or {},
+        source=f"synthetic: {fitted.model.kind} on {fitted.origin.get('path') or 'data in memory'}",
+        generator={**origin, "rewards": "generated" if rewarded else "none"},
+    )
 
 
 def _asked(kind: str, given: dict[str, int | None]) -> int:
