@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 
 from gail.agents.evaluate import random_return
@@ -20,13 +21,17 @@ from gail.core.files import write_text_atomic
 from gail.core.rundir import open_run, strict_json
 from gail.demos import Demonstrations, join_demos, load_demos, save_demos
 from gail.demos.origin import expert_return
+from gail.demos.types import Trajectory
 from gail.generators import AuditConfig, FilterConfig, audit, filter_synthetic, fit, sample
+from gail.generators.audit import NOISE
+from gail.generators.steps import steps_of
 from gail.imitation import ImitationConfig, imitate, recipe
 from gail.imitation.imitate import Scale
 from gail.imitation.recipes import AlgoName
 
-ARMS = ("real", "real + synthetic", "real + filtered")
-"""What is learned from; the first is what the others are compared with."""
+ARMS = ("real", "real + noise", "real + synthetic", "real + filtered")
+"""What is learned from; the first is what the others are compared with. Noise needs no generator: what it gains is no
+merit of one."""
 AUDIT_ROWS = 2_000
 _FIGURES = (
     "dynamics_error",
@@ -45,8 +50,8 @@ _FIGURES = (
 
 @dataclass(frozen=True)
 class Arguments:
-    """Fit a generator on a few real episodes, sample and filter it, and train on real, real + synthetic and
-    real + filtered data with equal steps and paired seeds, reusing the runs that are there.
+    """Fit a generator on a few real episodes, sample and filter it, and train on real, real + noise, real + synthetic
+    and real + filtered data with equal steps and paired seeds, reusing the runs that are there.
     """
 
     env: tyro.conf.Positional[str]
@@ -60,7 +65,7 @@ class Arguments:
     seeds: int = 5
     """Seeds 0, 1, ...: of the generator, its samples and the policies."""
     synthetic: int = 5_000
-    """Synthetic transitions per seed."""
+    """Synthetic transitions per seed, and as many real ones with noise on the states."""
     kind: str = "diffusion"
     """The kind of generator."""
     fit_steps: int = 2_000
@@ -162,7 +167,8 @@ def _seed(arguments: Arguments, real: Demonstrations, scale: Scale, seed: int, o
     figures = {name: audited[name] for name in _FIGURES} | {"kept": len(kept.demos) / len(made)} | shares
     config = _settings(arguments)
     scores, transitions = {}, {}
-    for arm, data in zip(ARMS, (real, join_demos([real, made]), join_demos([real, kept.demos])), strict=True):
+    added = (noised(real, arguments.synthetic, seed), made, kept.demos)
+    for arm, data in zip(ARMS, (real, *(join_demos([real, other]) for other in added)), strict=True):
         folder = out / arm.replace(" + ", "-and-")
         summary = imitate(
             arguments.env, data, config=config, seed=seed, out=folder, resume=True, scale=scale, progress=False
@@ -173,6 +179,36 @@ def _seed(arguments: Arguments, real: Demonstrations, scale: Scale, seed: int, o
     result = {"seed": seed, "scores": scores, "transitions": transitions, "audit": figures}
     write_text_atomic(note, json.dumps(strict_json(result), indent=2) + "\n")
     return result
+
+
+def noised(real: Demonstrations, count: int, seed: int) -> Demonstrations:
+    """Steps of ``real``, drawn with replacement, their states moved by the noise of the audit's anchor (integer states
+    stay), their actions as recorded: what data augmentation gives without a model.
+    """
+    rng = np.random.default_rng(seed)
+    everything = steps_of(real)
+    rows = everything[rng.integers(len(everything), size=count)]
+    states = np.stack([rows.obs, rows.next_obs], axis=1)
+    if states.dtype.kind == "f":
+        noise = NOISE * everything.obs.std(axis=0) * rng.standard_normal(states.shape)
+        states = (states + noise).astype(states.dtype)
+    ended = rows.terminated.tolist()
+    return replace(
+        real,
+        trajectories=tuple(
+            Trajectory(
+                states[row],
+                rows.actions[row : row + 1],
+                None if rows.rewards is None else rows.rewards[row : row + 1],
+                terminated=ended[row],
+                truncated=False,
+            )
+            for row in range(count)
+        ),
+        kind="transitions",
+        generator={"kind": "noise", "seed": seed, "spread": NOISE},
+        path=None,
+    )
 
 
 def _synthetic(arguments: Arguments, real: Demonstrations, seed: int, out: Path) -> Demonstrations:

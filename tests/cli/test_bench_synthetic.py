@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gail.cli import bench_synthetic
-from gail.cli.bench_synthetic import ARMS, score_rows
+from gail.cli.bench_synthetic import ARMS, noised, score_rows
 from gail.cli.main import main
 from gail.core.statistics import mean_interval
-from gail.demos import load_demos
+from gail.demos import Demonstrations, Trajectory, load_demos
 from gail.demos.origin import recorded_steps
 
 WORDS = [
@@ -21,24 +22,24 @@ WORDS = [
 ]  # fmt: skip
 
 
-def scored(*triples: tuple[float, float, float]) -> list[dict[str, Any]]:
-    counts = dict(zip(ARMS, (10, 60, 30), strict=True))
-    return [{"scores": dict(zip(ARMS, triple, strict=True)), "transitions": counts} for triple in triples]
+def scored(*seeds: tuple[float, float, float, float]) -> list[dict[str, Any]]:
+    counts = dict(zip(ARMS, (10, 60, 60, 30), strict=True))
+    return [{"scores": dict(zip(ARMS, scores, strict=True)), "transitions": counts} for scores in seeds]
 
 
 def test_differences_are_of_the_same_seed() -> None:
-    rows = score_rows(scored((0.1, 0.3, 0.0), (0.5, 0.6, 0.5), (0.9, 1.2, 0.7)))
+    rows = score_rows(scored((0.1, 0.3, 0.3, 0.0), (0.5, 0.6, 0.7, 0.5), (0.9, 1.2, 0.9, 0.7)))
     assert [row["learned_from"] for row in rows] == list(ARMS)
     assert rows[0]["difference"] is None and rows[0]["normalized"] == pytest.approx(0.5)
     paired = mean_interval([0.2, 0.1, 0.3])
     assert rows[1]["difference"] == pytest.approx(paired.mean)
     # Far narrower than the scores' own interval: the seeds' spread is in both arms.
     assert rows[1]["difference_interval"] == pytest.approx([paired.low, paired.high])
-    assert rows[2]["difference"] == pytest.approx(-0.1) and rows[2]["transitions"] == 30
+    assert rows[3]["difference"] == pytest.approx(-0.1) and rows[3]["transitions"] == 30
 
 
 def test_one_seed_has_no_interval() -> None:
-    assert score_rows(scored((0.1, 0.3, 0.0)))[1]["difference_interval"] is None
+    assert score_rows(scored((0.1, 0.3, 0.3, 0.0)))[1]["difference_interval"] is None
 
 
 def test_arms_share_the_seeds_generator_and_finished_seeds_are_not_trained_again(
@@ -63,16 +64,31 @@ def test_arms_share_the_seeds_generator_and_finished_seeds_are_not_trained_again
     assert main([*words, "--seeds", "2"]) == 0
     assert fits == [0, 1]
     # CartPole's first episode has 500 steps; the filter keeps some of the 60.
-    assert [(seed, real) for seed, _, real in learned] == [(0, 500)] * 3 + [(1, 500)] * 3
-    assert [steps for _, steps, _ in learned][:2] == [500, 560] and 500 <= learned[2][1] <= 560
+    assert [(seed, real) for seed, _, real in learned] == [(0, 500)] * 4 + [(1, 500)] * 4
+    assert [steps for _, steps, _ in learned][:3] == [500, 560, 560] and 500 <= learned[3][1] <= 560
     data = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [row["seeds"] for row in data["rows"]] == [2, 2, 2] and len(data["per_seed"]) == 2
+    assert [row["seeds"] for row in data["rows"]] == [2, 2, 2, 2] and len(data["per_seed"]) == 2
     assert len(load_demos(tmp_path / "o" / "seed-1" / "synthetic.npz")) == 60
     summary = json.loads((tmp_path / "o" / "seed-0" / "real" / "summary.json").read_text())
     # The scale of all episodes of the file.
     assert summary["expert_return"] == 500.0 and summary["normalized_return"] == data["per_seed"][0]["scores"]["real"]
     assert main([*words, "--seeds", "2", "--synthetic", "61"]) == 2
     assert "cannot resume" in capsys.readouterr().err
+
+
+def test_noise_moves_states_by_a_twentieth_of_their_spread_and_leaves_actions_and_the_file_alone() -> None:
+    states = np.random.default_rng(0).normal(size=(301, 3)) * [1.0, 10.0, 0.1]
+    actions = np.arange(300.0)  # say which row it was
+    real = Demonstrations((Trajectory(states.copy(), actions, None, terminated=True, truncated=False),))
+    made = noised(real, 4000, seed=1)
+    assert (made.kind, len(made), made.steps) == ("transitions", 4000, 4000)
+    assert made.generator == {"kind": "noise", "seed": 1, "spread": 0.05}
+    rows = np.array([int(t.actions[0]) for t in made])
+    for place in (0, 1):
+        moved = np.stack([t.observations[place] for t in made]) - states[rows + place]
+        np.testing.assert_allclose(moved.std(axis=0), 0.05 * states[:-1].std(axis=0), rtol=0.05)
+    assert [t.terminated for t in made] == (rows == 299).tolist()
+    np.testing.assert_array_equal(real.trajectories[0].observations, states)
 
 
 def test_more_episodes_than_there_are_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
