@@ -88,7 +88,7 @@ _GAIL_SCRIPT = "run_imitation_gail.py"
 
 BENCHMARKS = (
     Benchmark("GAIL", "CartPole-v1", "imitation", _GAIL_SCRIPT, "CartPole-v1", _IMITATION, 30.0),
-    Benchmark("GAIL", "Hopper-v5", "imitation", _GAIL_SCRIPT, "Hopper-v4", _IMITATION, 3.0),
+    Benchmark("GAIL", "Hopper-v5", "imitation", _GAIL_SCRIPT, "Hopper-v4", _IMITATION, 6.0),
     Benchmark("PPO", "CartPole-v1", "sb3", "run_sb3_ppo.py", "CartPole-v1", _SB3, 25.0),
     Benchmark(
         "PPO",
