@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import tyro
 
 from gail.agents.evaluate import random_return
@@ -21,10 +22,9 @@ from gail.core.files import write_text_atomic
 from gail.core.rundir import open_run, strict_json
 from gail.demos import Demonstrations, join_demos, load_demos, save_demos
 from gail.demos.origin import expert_return
-from gail.demos.types import Trajectory
+from gail.demos.types import single_steps, to_transitions
 from gail.generators import AuditConfig, FilterConfig, audit, filter_synthetic, fit, sample
 from gail.generators.audit import NOISE
-from gail.generators.steps import steps_of
 from gail.imitation import ImitationConfig, imitate, recipe
 from gail.imitation.imitate import Scale
 from gail.imitation.recipes import AlgoName
@@ -186,25 +186,16 @@ def noised(real: Demonstrations, count: int, seed: int) -> Demonstrations:
     stay), their actions as recorded: what data augmentation gives without a model.
     """
     rng = np.random.default_rng(seed)
-    everything = steps_of(real)
-    rows = everything[rng.integers(len(everything), size=count)]
-    states = np.stack([rows.obs, rows.next_obs], axis=1)
-    if states.dtype.kind == "f":
-        noise = NOISE * everything.obs.std(axis=0) * rng.standard_normal(states.shape)
-        states = (states + noise).astype(states.dtype)
-    ended = rows.terminated.tolist()
+    rows = to_transitions(real)
+    drawn = rows[torch.from_numpy(rng.integers(len(rows), size=count))]
+    if drawn.obs.is_floating_point():
+        shape = (count, 2, *drawn.obs.shape[1:])
+        noise = torch.from_numpy(NOISE * rows.obs.numpy().std(axis=0) * rng.standard_normal(shape))
+        moved = [(x + noise[:, place]).to(x.dtype) for place, x in enumerate((drawn.obs, drawn.next_obs))]
+        drawn = replace(drawn, obs=moved[0], next_obs=moved[1])
     return replace(
         real,
-        trajectories=tuple(
-            Trajectory(
-                states[row],
-                rows.actions[row : row + 1],
-                None if rows.rewards is None else rows.rewards[row : row + 1],
-                terminated=ended[row],
-                truncated=False,
-            )
-            for row in range(count)
-        ),
+        trajectories=single_steps(drawn),
         kind="transitions",
         generator={"kind": "noise", "seed": seed, "spread": NOISE},
         path=None,

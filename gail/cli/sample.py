@@ -71,19 +71,13 @@ _OPTIONS = (
 """Settings of sampling; a kind of model refuses those that it does not have."""
 
 
-_NONE = (None, None, None)
-
-
 def run(argv: list[str]) -> int:
     """Sample, write, say what was written."""
     arguments = parse(Arguments, argv, prog="gail sample", description="Draw from a generator.")
     settings = {name: getattr(arguments, name) for name in _OPTIONS}
-    unit, number = "transitions", arguments.transitions or 0
-    if (
-        number > 0
-        and arguments.out.suffix == ".npz"
-        and (arguments.episodes, arguments.count, arguments.label) == _NONE
-    ):
+    others = (arguments.episodes, arguments.count, arguments.label)
+    if arguments.transitions is not None and others == (None, None, None) and arguments.out.suffix == ".npz":
+        number, unit = arguments.transitions, "transitions"
         sample_transitions(
             arguments.model, number, arguments.out, seed=arguments.seed, device=arguments.device, **settings
         )

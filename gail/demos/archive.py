@@ -126,9 +126,7 @@ def stream_npz(
                 np.lib.format.write_array_header_1_0(member, header)
                 for row in rows:
                     member.write(np.ascontiguousarray(row, dtype=np.uint8).data)
-            for other, array in others().items():
-                with archive.open(f"{other}.npy", "w") as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
+            _write_members(archive, others())
 
     write_atomic(path, write)
 
@@ -167,11 +165,15 @@ def stream_npz_blocks(
                 for name, spool in spools.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         spool.copy(member)
-                for name, array in others().items():
-                    with archive.open(f"{name}.npy", "w") as member:
-                        np.lib.format.write_array(member, array, allow_pickle=False)
+                _write_members(archive, others())
 
     write_atomic(path, write)
+
+
+def _write_members(archive: zipfile.ZipFile, arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        with archive.open(f"{name}.npy", "w") as member:
+            np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 class _Spool:
@@ -205,23 +207,22 @@ class NpzRows:
 
     def __init__(self, path: Path, names: Collection[str]) -> None:
         self.path = path
-        self._stack = ExitStack()
         self._members: dict[str, IO[bytes]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         """Of the whole arrays."""
         self.dtypes: dict[str, np.dtype[Any]] = {}
-        try:
-            archive = self._stack.enter_context(zipfile.ZipFile(path))
-            for name in names:
-                member = self._stack.enter_context(archive.open(f"{name}.npy"))
-                self.shapes[name], self.dtypes[name] = self._header(name, member)
-                self._members[name] = member
-        except DemosError:
-            self._stack.close()
-            raise
-        except _DAMAGE as error:
-            self._stack.close()
-            raise DemosError(f"{path}: expected an npz archive, found a damaged file ({_line(error)})") from error
+        with ExitStack() as stack:
+            try:
+                archive = stack.enter_context(zipfile.ZipFile(path))
+                for name in names:
+                    member = stack.enter_context(archive.open(f"{name}.npy"))
+                    self.shapes[name], self.dtypes[name] = self._header(name, member)
+                    self._members[name] = member
+            except DemosError:
+                raise
+            except _DAMAGE as error:
+                raise DemosError(f"{path}: expected an npz archive, found a damaged file ({_line(error)})") from error
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> NpzRows:
         return self

@@ -213,3 +213,22 @@ def to_transitions(
         stack("terminated"),
         stack("rewards") if has_rewards else None,
     )
+
+
+def single_steps(rows: Transitions) -> tuple[Trajectory, ...]:
+    """Unrelated steps with single observations, on the host, as trajectories of one step each: what a set of kind
+    ``transitions`` holds.
+    """
+    states = torch.stack([rows.obs, rows.next_obs], 1).numpy()
+    actions, ended = rows.actions.numpy(), rows.terminated.tolist()
+    rewards = None if rows.rewards is None else rows.rewards.numpy()
+    return tuple(
+        Trajectory(
+            states[row],
+            actions[row : row + 1],
+            None if rewards is None else rewards[row : row + 1],
+            terminated=ended[row],
+            truncated=False,
+        )
+        for row in range(len(rows))
+    )

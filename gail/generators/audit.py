@@ -118,8 +118,9 @@ def audit(
     for check in (_dynamics, _two_samples, _columns, _neighbours, _copies, _returns):
         check(view, measures, skipped, pictures)
     pictures.update(columns=view.layout.names, real=view.scaled(view.real), synthetic=view.scaled(view.synthetic))
+    total = view.drawn_from
     origin = {
-        "synthetic": _origin(view.made, view.made_trajectories),
+        "synthetic": _origin(view.made) | ({} if total is None else {"trajectories": total, "steps": total}),
         "real": _origin(view.recorded),
         "train": "real" if train is None else _origin(view.learned),
         "env_id": view.recorded.env_id or view.made.env_id,
@@ -282,12 +283,11 @@ def _returns(view: View, measures: Measures, skipped: dict[str, str], pictures: 
     pictures.update(real_returns=real, synthetic_returns=made)
 
 
-def _origin(demos: Demonstrations, trajectories: int | None = None) -> dict[str, Any]:
-    """Of a set of which only some transitions were kept, ``trajectories`` says how many it holds."""
+def _origin(demos: Demonstrations) -> dict[str, Any]:
     return {
         "path": str(demos.path) if demos.path else None,
         "sha256": file_hash(demos.path) if demos.path else None,
         "kind": demos.kind,
-        "trajectories": len(demos) if trajectories is None else trajectories,
-        "steps": demos.steps if trajectories is None or trajectories == len(demos) else trajectories,
+        "trajectories": len(demos),
+        "steps": demos.steps,
     }

@@ -44,8 +44,8 @@ class View:
     layout: Layout
     made: Demonstrations
     """Of a file with more transitions than ``config.rows``: those that were drawn."""
-    made_trajectories: int
-    """Of the whole synthetic set."""
+    drawn_from: int | None
+    """How many transitions that file holds; None where ``made`` is the whole set."""
     recorded: Demonstrations
     learned: Demonstrations
     """What the generator learned from; may be ``recorded`` itself."""
@@ -86,7 +86,7 @@ class View:
         whole.
         """
         recorded = _load(real, env_id, env_kwargs)
-        made, made_trajectories = _load_made(synthetic, env_id, env_kwargs, None if whole else config)
+        made, drawn_from = _load_made(synthetic, env_id, env_kwargs, None if whole else config)
         learned = recorded if train is None else _load(train, env_id, env_kwargs)
         if recorded.generator is not None:
             found = describe_origin(recorded)
@@ -107,7 +107,7 @@ class View:
         return cls(
             layout,
             made,
-            made_trajectories,
+            drawn_from,
             recorded,
             learned,
             all_real,
@@ -153,8 +153,8 @@ def _load_made(
     env_id: str | None,
     env_kwargs: dict[str, Any] | None,
     config: AuditConfig | None,
-) -> tuple[Demonstrations, int]:
-    """The synthetic set, or as many of its transitions as are looked at, and how many trajectories it has in all."""
+) -> tuple[Demonstrations, int | None]:
+    """The synthetic set and None; or as many of its transitions as are looked at, and how many there are in all."""
     if config is not None and not isinstance(source, Demonstrations):
         path = Path(source)
         total = count_transitions(path)
@@ -162,8 +162,7 @@ def _load_made(
             rng = np.random.default_rng(config.seed)
             chosen = np.sort(rng.choice(total, config.rows, replace=False, shuffle=False))
             return read_some(path, chosen, env_id=env_id, env_kwargs=env_kwargs), total
-    demos = _load(source, env_id, env_kwargs)
-    return demos, len(demos)
+    return _load(source, env_id, env_kwargs), None
 
 
 def _load(source: str | Path | Demonstrations, env_id: str | None, env_kwargs: dict[str, Any] | None) -> Demonstrations:

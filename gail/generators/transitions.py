@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gail.demos.info import file_hash
-from gail.demos.types import Demonstrations, Trajectory, Transitions, to_transitions
+from gail.demos.types import Demonstrations, Trajectory, Transitions, single_steps, to_transitions
 from gail.generators.dataset import Codec, Dataset, require_items
 from gail.generators.fields import ArraySpec, Scaling, describe_field, origin_of, require_rewards, split_episodes
 from gail.generators.linear import LinearDynamics, is_discrete
@@ -58,23 +58,7 @@ class TransitionCodec:
 
     def decode(self, samples: Tensor) -> Demonstrations:
         """Samples ``[n, D]`` as demonstrations of kind ``transitions``: each is a trajectory of one step."""
-        rows = self.transitions(samples)
-        states = torch.stack([rows.obs, rows.next_obs], 1).numpy()
-        actions, ended = rows.actions.numpy(), rows.terminated.tolist()
-        rewards = None if rows.rewards is None else rows.rewards.numpy()
-        return Demonstrations(
-            tuple(
-                Trajectory(
-                    states[row],
-                    actions[row : row + 1],
-                    None if rewards is None else rewards[row : row + 1],
-                    terminated=ended[row],
-                    truncated=False,
-                )
-                for row in range(len(rows))
-            ),
-            kind="transitions",
-        )
+        return Demonstrations(single_steps(self.transitions(samples)), kind="transitions")
 
     def to_tree(self) -> dict[str, Any]:
         """Fields and scaling."""
