@@ -211,7 +211,7 @@ class _Ant(_Runner):
     def observe(self, now: Fields) -> Array:
         parts = [now["state"][:, self.unobserved :]]
         if self._observes_forces:
-            parts.append(np.clip(now["cfrc_ext"][:, 6:], *self._force_range))
+            parts.append(_clipped(now["cfrc_ext"][:, 6:], *self._force_range))
         return np.concatenate(parts, axis=1)
 
     def judge(self, before: Array, after: Array, now: Fields, actions: Array) -> Verdict:
@@ -221,7 +221,7 @@ class _Ant(_Runner):
         healthy = _all_finite(now["state"]) & (low <= qpos[:, 2]) & (qpos[:, 2] <= high)
         forward, survive = x_velocity * self._forward_weight, healthy * self._healthy_reward
         ctrl = self._ctrl_cost(actions)
-        contact = self._contact_weight * _sum_of_squares(np.clip(now["cfrc_ext"], *self._force_range))
+        contact = self._contact_weight * _sum_of_squares(_clipped(now["cfrc_ext"], *self._force_range))
         return (
             forward + survive - (ctrl + contact),
             ~healthy if self._may_end else None,
@@ -299,7 +299,7 @@ class _Humanoid(_HumanBody):
         healthy = _inside(now["qpos"][:, 2], self._z_range)
         forward, survive = self._forward_weight * x_velocity, healthy * self._healthy_reward
         ctrl = self._ctrl_cost(now)
-        contact = np.clip(self._contact_weight * _sum_of_squares(now["cfrc_ext"]), *self._contact_range)
+        contact = _clipped(self._contact_weight * _sum_of_squares(now["cfrc_ext"]), *self._contact_range)
         return (
             forward + survive - (ctrl + contact),
             ~healthy if self._may_end else None,
@@ -327,7 +327,7 @@ class _HumanoidStandup(_HumanBody):
     def judge(self, before: Any, after: Any, now: Fields, actions: Array) -> Verdict:
         height = now["qpos"][:, 2]
         up, ctrl = height / self._timestep, self._ctrl_cost(now)
-        impact = np.clip(self._impact_weight * _sum_of_squares(now["cfrc_ext"]), *self._impact_range)
+        impact = _clipped(self._impact_weight * _sum_of_squares(now["cfrc_ext"]), *self._impact_range)
         return (
             up - ctrl - impact + 1,
             None,
@@ -466,6 +466,11 @@ def _all_finite(rows: Array) -> Array:
 def _clip(rows: Array, low: float, high: float) -> None:
     """Clip in place."""
     np.minimum(np.maximum(rows, low, out=rows), high, out=rows)
+
+
+def _clipped(rows: Array, low: float, high: float) -> Array:
+    """What np.clip returns, in half its time on small batches."""
+    return np.minimum(np.maximum(rows, low), high)
 
 
 def _sum_of_squares(rows: Array) -> Array:
