@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import mujoco
@@ -146,7 +146,8 @@ class MujocoVecEnv(VecEnv):
 
         Raises:
             InputError: where ``actions`` is not ``[N, A]``.
-            EnvironmentFault: where an observation or a reward is NaN or infinite.
+            EnvironmentFault: where an observation or a reward is NaN or infinite, or MuJoCo gives up; it does not say
+                in which simulation, so all are named.
         """
         if not self._generators:
             raise RuntimeError(f"{self.env_id}: call reset before the first step")
@@ -155,19 +156,22 @@ class MujocoVecEnv(VecEnv):
         # Contiguous, because the order of a sum over a row follows from its layout.
         played = np.ascontiguousarray(actions.numpy(force=True), dtype=np.float32)
         task, batch = self._task, self._batch
-        batch.advance(played)
+        self._clock += 1
+        try:
+            batch.advance(played)
+        except (mujoco.FatalError, mujoco.UnexpectedError) as error:
+            raise self._fault(range(self.num_envs), f"MuJoCo raised {type(error).__name__}: {error}", played) from error
         after = task.track(batch.fields)
         reward, terminated, info = task.judge(self._tracked, after, batch.fields, played)
         obs = next_obs = task.observe(batch.fields)
-        self._clock += 1
         if batch.warned:
             for row, text in batch.take_warnings().items():
-                warned = self._fault(row, f"MuJoCo warns: {text}", played)
+                warned = self._fault([row], f"MuJoCo warns: {text}", played)
                 warned.consequence = "where a simulation diverged, MuJoCo put it back into the model's initial state"
                 warnings.warn(str(warned), RuntimeWarning, stacklevel=2)
         bad = bad_value(next_obs, "an observation") or bad_value(reward, "the reward")
         if bad is not None:
-            raise self._fault(*bad, played)
+            raise self._fault([bad[0]], bad[1], played)
         truncated = None
         if self.max_episode_steps is not None and self._clock >= self._next_cut:
             truncated = self._start <= self._clock - self.max_episode_steps
@@ -191,9 +195,18 @@ class MujocoVecEnv(VecEnv):
             _Info(info, self._to_device),
         )
 
-    def _fault(self, row: int, problem: str, actions: Array) -> EnvironmentFault:
-        when = f"in step {self._clock - self._start[row]} of episode {self._episodes[row]} since that seed"
-        return EnvironmentFault(self.env_id, problem, {row: self._seeds[row]}, when=when, action=actions[row])
+    def _fault(self, rows: Sequence[int], problem: str, actions: Array) -> EnvironmentFault:
+        if len(rows) == 1:
+            row = rows[0]
+            when = f"in step {self._clock - self._start[row]} of episode {self._episodes[row]} since that seed"
+            return EnvironmentFault(self.env_id, problem, {row: self._seeds[row]}, when=when, action=actions[row])
+        return EnvironmentFault(
+            self.env_id,
+            problem,
+            {row: self._seeds[row] for row in rows},
+            when=f"in steps {' '.join(map(str, self._clock - self._start[rows]))} of their episodes",
+            action=actions[rows],
+        )
 
     def set_physics_state(self, qpos: Tensor, qvel: Tensor) -> Tensor:
         """Put the simulations into given positions and velocities, inside their running episodes.

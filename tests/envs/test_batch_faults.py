@@ -179,6 +179,27 @@ def test_batched_mujoco_names_nan():
         env.step(actions)
 
 
+def test_batched_mujoco_names_all_that_may_be_meant_where_mujoco_gives_up(monkeypatch):
+    real, gives_up = mujoco.mj_step, False
+
+    def step(*simulation, **count):
+        if gives_up:
+            raise mujoco.FatalError("mj_stackAlloc: out of memory")
+        real(*simulation, **count)
+
+    monkeypatch.setattr(mujoco, "mj_step", step)
+    env = make_vec("Hopper-v5", 3, backend="mujoco")
+    env.reset(7)
+    env.step(torch.zeros(3, 3))
+    gives_up = True
+    words = (
+        r"Hopper-v5: environments 0 to 2 \(seeds 7 to 9\): MuJoCo raised FatalError: mj_stackAlloc: .*, in steps 2 2 2 "
+    )
+    with pytest.raises(EnvironmentFault, match=words) as caught:
+        env.step(torch.full((3, 3), 0.5))
+    assert list(caught.value.environments) == [0, 1, 2]
+
+
 def test_batched_mujoco_says_which_simulation_diverged_and_goes_on_as_gymnasium(capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     env, truth = (
