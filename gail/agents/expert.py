@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
 SB3_ALGORITHMS = ("sb3:A2C", "sb3:DDPG", "sb3:DQN", "sb3:PPO", "sb3:SAC", "sb3:TD3")
 """Those of Stable-Baselines3."""
-ALGORITHMS = ("ppo", "dqn", "sac", *SB3_ALGORITHMS)
+OWN_ALGORITHMS = ("ppo", "dqn", "sac")
+"""Those of this package, each with a field of :class:`ExpertConfig`."""
+ALGORITHMS = (*OWN_ALGORITHMS, *SB3_ALGORITHMS)
 """The learners."""
 
 

@@ -12,10 +12,19 @@ from typing import Annotated, Any, Final, Literal, get_args
 import numpy as np
 import tyro
 
-from gail.agents.expert import ExpertConfig, expert_recipe, train_expert
+from gail.agents.expert import OWN_ALGORITHMS, ExpertConfig, expert_recipe, train_expert
 from gail.agents.synthetic import SyntheticConfig, require_vectors
 from gail.cli.bench_learning import table
-from gail.cli.options import Common, default_out, flag_value, parse, print_json, settings_from_file, show
+from gail.cli.options import (
+    Common,
+    default_out,
+    flag_value,
+    parse,
+    print_json,
+    refuse_unread_flags,
+    settings_from_file,
+    show,
+)
 from gail.cli.paired import ends, paired_scores
 from gail.core.errors import InputError
 from gail.core.files import write_text_atomic
@@ -78,6 +87,7 @@ def run(argv: list[str]) -> int:
     settings, arms = arguments.settings, arguments.arms
     if settings.algo not in ("dqn", "sac"):
         raise InputError(f"--algo: {settings.algo!r}, expected dqn or sac, which learn from a replay")
+    refuse_unread_flags(argv, settings.algo, OWN_ALGORITHMS)
     with open_vec(arguments.env, 1) as probe:
         require_vectors(probe.observation_space, probe.env_id)
     out = arguments.out or default_out("bench", arguments.env, f"replay-{settings.algo}")

@@ -10,7 +10,7 @@ import gymnasium as gym
 import torch
 import tyro
 
-from gail.agents.expert import ExpertConfig, expert_recipe, train_expert
+from gail.agents.expert import OWN_ALGORITHMS, ExpertConfig, expert_recipe, train_expert
 from gail.agents.group_expert import train_group_experts
 from gail.agents.synthetic import Synthesizer, SyntheticConfig
 from gail.cli.options import (
@@ -21,6 +21,7 @@ from gail.cli.options import (
     parse_kwargs,
     print_json,
     print_protocol,
+    refuse_unread_flags,
     settings_from_file,
     show,
     show_groups,
@@ -75,6 +76,7 @@ def run(argv: list[str]) -> int:
     arguments = parse(
         Arguments, argv, prog="gail expert", description="Train an expert on the true reward.", default=default
     )
+    refuse_unread_flags(argv, arguments.settings.algo, OWN_ALGORITHMS)
     if arguments.resume and arguments.out is None:
         raise InputError("--resume: needs --out, the run directory to go on with")
     out = arguments.out or default_out("expert", arguments.env, arguments.settings.algo)

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +61,19 @@ def flag_value(argv: list[str], name: str) -> str | None:
         if flag.replace("_", "-") == name:
             return value if equals else next(iter(argv[position + 1 :]), None)
     return None
+
+
+def refuse_unread_flags(argv: list[str], algo: str, learners: Sequence[str]) -> None:
+    """Every learner has flags of its own, ``--LEARNER.FIELD``; those of another one than ``algo`` would do nothing.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    for word in argv:
+        flag = word.partition("=")[0]
+        owner = flag.removeprefix("--").partition(".")[0]
+        if flag.startswith(f"--{owner}.") and owner in learners and owner != algo:
+            raise InputError(f"{flag}: is for --algo {owner}, this one is --algo {algo}, which does not read it")
 
 
 def subcommand(argv: list[str], verb: str, known: Mapping[str, Callable[[list[str]], int]]) -> int:

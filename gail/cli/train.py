@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 
@@ -17,6 +17,7 @@ from gail.cli.options import (
     parse_kwargs,
     print_json,
     print_protocol,
+    refuse_unread_flags,
     settings_from_file,
     show,
 )
@@ -27,7 +28,7 @@ from gail.envs import make_vec, resolve_env
 from gail.envs.worker_options import WorkerOptions
 from gail.imitation.imitate import imitate
 from gail.imitation.pseudo import Proposer
-from gail.imitation.recipes import ImitationConfig, recipe
+from gail.imitation.recipes import AlgoName, ImitationConfig, recipe
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def run(argv: list[str]) -> int:
         description="Learn from demonstrations.",
         default=_defaults(argv),
     )
+    refuse_unread_flags(argv, arguments.settings.algo, get_args(AlgoName))
     kwargs = parse_kwargs(arguments.env_kwargs)
     if arguments.resume and arguments.out is None:
         raise InputError("--resume: needs --out, the run directory to go on with")

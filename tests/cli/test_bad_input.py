@@ -151,3 +151,31 @@ def test_resuming_with_other_settings_names_the_difference(
     assert main([*base, "--steps", "2048"]) == 0
     capsys.readouterr()
     assert "config.steps was 2048 and is now 4096" in refused(capsys, *base, "--steps", "4096", "--resume")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("expert", "CartPole-v1", "--dqn.gamma", "0.9"), ("--dqn.gamma", "--algo dqn", "--algo ppo")),
+        (("expert", "CartPole-v1", "--algo", "sb3:PPO", "--ppo.horizon=8"), ("--ppo.horizon", "--algo sb3:PPO")),
+        (
+            ("bench", "replay", "CartPole-v1", "--algo", "dqn", "--sac.synthetic.share", "0.5"),
+            ("--sac.synthetic.share",),
+        ),
+    ],
+)
+def test_a_flag_of_another_learner_is_refused_instead_of_ignored(
+    words: tuple[str, ...], expected: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, *words, "--out", str(tmp_path / "o"))
+    assert all(part in line for part in expected)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_flag_of_the_other_method_is_refused_instead_of_ignored(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("train", "CartPole-v1", "--demos", str(demos), "--out", str(tmp_path / "o"))
+    assert "--gail.ppo.horizon" in refused(capsys, *words, "--algo", "bc", "--gail.ppo.horizon", "8")
+    assert "--bc.steps" in refused(capsys, *words, "--bc.steps", "8")
+    assert not (tmp_path / "o").exists()
