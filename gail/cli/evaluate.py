@@ -51,6 +51,9 @@ class Arguments:
     target_return: str | None = None
     """Returns to ask a model of returns for, separated by commas (`gail fit transformer --data-kind returns`): a table
     and a picture of asked against achieved, in --out or else in the run."""
+    temperature: float | None = None
+    """With --target-return and --stochastic: divides the logits of the actions' tokens, so that below 1 likely ones are
+    drawn more often."""
     stochastic: bool = False
     """Sample actions instead of taking the most probable ones."""
     seed: int = EVALUATION_SEED
@@ -70,6 +73,8 @@ def run(argv: list[str]) -> int:
         raise InputError("gail evaluate: expected runs or policy files, or --policy random, and not both")
     if arguments.video is not None and arguments.policy is not None:
         raise InputError("--video: shows trained policies, found --policy random")
+    if arguments.temperature is not None and (arguments.target_return is None or not arguments.stochastic):
+        raise InputError("--temperature: is for actions drawn by a model of returns: --target-return and --stochastic")
     if arguments.target_return is not None:
         result = _asked_returns(arguments)
     elif any(group_files(source) for source in arguments.sources):
@@ -140,6 +145,7 @@ def _asked_returns(arguments: Arguments) -> dict[str, Any]:
         env_kwargs=parse_kwargs(arguments.env_kwargs),
         episodes=10 if arguments.episodes is None else arguments.episodes,
         deterministic=not arguments.stochastic,
+        temperature=arguments.temperature,
         seed=arguments.seed,
         device=arguments.device,
     )

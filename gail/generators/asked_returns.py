@@ -28,6 +28,7 @@ def evaluate_targets(
     env_kwargs: dict[str, Any] | None = None,
     episodes: int = 10,
     deterministic: bool = False,
+    temperature: float | None = None,
     seed: int = EVALUATION_SEED,
     device: str = "cpu",
 ) -> dict[str, Any]:
@@ -41,13 +42,14 @@ def evaluate_targets(
         env_kwargs: its keywords; None: the data's.
         episodes: of each target.
         deterministic: the most probable action tokens instead of drawn ones.
+        temperature: divides the logits of drawn ones; None: what the model is sampled with.
         seed: environment i starts from ``seed + i``; each target has environments of its own.
         device: where the model runs.
 
     Returns:
-        Plain data: ``env_id, episodes, deterministic, seed``, ``rows`` (``target, return_mean, return_interval,
-        return_std, return_min, return_max, length_mean`` of each) and ``spearman``, the rank correlation of the mean
-        returns with the targets (None with fewer than 3 targets).
+        Plain data: ``env_id, episodes, deterministic, temperature, seed``, ``rows`` (``target, return_mean,
+        return_interval, return_std, return_min, return_max, length_mean`` of each) and ``spearman``, the rank
+        correlation of the mean returns with the targets (None with fewer than 3 targets).
 
     Raises:
         InputError: where the model is none of returns, or does not fit the environment.
@@ -68,7 +70,7 @@ def evaluate_targets(
     with open_vec(env_id, len(asked), device=device, **(env_kwargs or {})) as env:
         if env.num_envs != len(asked):
             raise InputError(f"{env.env_id}: has {env.num_envs} copies, expected {len(asked)}, one per episode")
-        policy = ReturnPolicy(fitted, asked, env.observation_space, env.action_space)
+        policy = ReturnPolicy(fitted, asked, env.observation_space, env.action_space, temperature=temperature)
         played = evaluate_policy(policy, env, episodes=len(asked), deterministic=deterministic, seed=seed)
     rows = []
     for index, target in enumerate(targets):
@@ -91,6 +93,7 @@ def evaluate_targets(
         "env_id": env_text(env_id),
         "episodes": episodes,
         "deterministic": deterministic,
+        "temperature": temperature,
         "seed": seed,
         "rows": rows,
         "spearman": float(ranked) if len(rows) > 2 and np.isfinite(ranked) else None,

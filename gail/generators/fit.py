@@ -108,13 +108,14 @@ def fit(
         run = {"verb": "fit", "kind": kind, "seed": seed, "data_sha256": dataset.origin.get("sha256")}
         origin = {"data": str(dataset.origin.get("path") or "in memory")}
         open_run(out, {"run": run, "config": config}, resume=resume, provenance=origin)
+    shown = training.previews and model.draws_items
     game = Fitting(
         model,
         dataset,
         steps=training.steps,
         batch_size=training.batch_size,
         generator=make_generator(seed, "fit", device),
-        after_round=_Previews(out, dataset, training, seed) if out is not None and training.previews else None,
+        after_round=_Previews(out, dataset, training, seed) if shown and out is not None else None,
     )
     seconds = train(
         game,

@@ -85,6 +85,11 @@ class Generator(nn.Module, ABC):
         return None
 
     @property
+    def draws_items(self) -> bool:
+        """Whether it can be sampled; a model that only plays cannot."""
+        return True
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device

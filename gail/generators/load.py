@@ -49,6 +49,8 @@ class DataConfig:
     innovations (default 8)."""
     bins: int = 64
     """Tokens that a column of numbers gets at most (returns, innovations)."""
+    actions_only: bool = False
+    """Learn the actions alone (returns), as the decision transformer does: the model plays, and draws no episodes."""
     alphabet: Alphabet = "characters"
     """What a token of a text is: a character or a byte."""
     holdout: float = 0.0
@@ -79,6 +81,8 @@ def load_data(
     kind = _sniff(source, "returns" if tokens else "transitions") if config.data_kind == "auto" else config.data_kind
     if config.labels is not None and kind != "images":
         raise InputError(f"--labels: is for images, the data is of kind {kind!r}")
+    if config.actions_only and kind != "returns":
+        raise InputError(f"--actions-only: is for returns; the data is of kind {kind!r}")
     if config.length is not None and kind not in ("text", *_WINDOWS):
         raise InputError(f"--length: is for text, {', '.join(_WINDOWS)}; the data is of kind {kind!r}")
     if isinstance(source, Demonstrations) or kind in ("transitions", *_WINDOWS):
@@ -88,7 +92,13 @@ def load_data(
         if kind == "segments":
             return segment_data(demos, length=config.length or 32, holdout=config.holdout)
         if kind == "returns":
-            return return_data(demos, states=config.length or 16, bins=config.bins, holdout=config.holdout)
+            return return_data(
+                demos,
+                states=config.length or 16,
+                bins=config.bins,
+                holdout=config.holdout,
+                actions_only=config.actions_only,
+            )
         if kind == "innovations":
             return innovation_data(demos, states=config.length or 8, bins=config.bins, holdout=config.holdout)
         if kind == "transitions":

@@ -56,10 +56,10 @@ class Recurrent(TokenModel):
         self.recurrence = cell(config.width, config.width, config.layers, batch_first=True)
         self.head = nn.Linear(config.width, self.vocabulary)
 
-    def logits(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
-        """All positions in order; see :meth:`TokenModel.logits`."""
+    def features(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
+        """All positions in order; see :meth:`TokenModel.features`."""
         with self.arithmetic():
-            return self.head(self.recurrence(self.inputs(tokens, labels))[0]).float()
+            return self.recurrence(self.inputs(tokens, labels))[0]
 
     def start(self, n: int, labels: Tensor | None = None) -> tuple[_Memory, Tensor]:
         """See :meth:`TokenModel.start`."""

@@ -34,6 +34,7 @@ class ReturnPolicy:
         targets: the returns asked for, one per environment; one number is for all of them.
         observation_space: the environment's.
         action_space: the environment's.
+        temperature: divides the logits of the actions' tokens; None: what the model is sampled with.
 
     Raises:
         InputError: where the model is another one, or the environment's shapes are others than the data's.
@@ -45,6 +46,8 @@ class ReturnPolicy:
         targets: float | Sequence[float],
         observation_space: gym.Space,
         action_space: gym.Space,
+        *,
+        temperature: float | None = None,
     ) -> None:
         model = fitted.model
         if not isinstance(model, TokenModel) or not isinstance(model.codec, ReturnCodec):
@@ -59,6 +62,8 @@ class ReturnPolicy:
             if space.shape != shape:
                 raise InputError(f"--env: its {name}s have shape {space.shape}, those of the model's data {shape}")
         self.observation_space, self.action_space = observation_space, action_space
+        sampling = model.config.sampling
+        self.token_sampling = sampling if temperature is None else replace(sampling, temperature=temperature)
         self.targets = torch.as_tensor(targets, dtype=torch.float64, device=model.device)
 
     def initial_state(self, n: int) -> Tensor:
@@ -112,7 +117,7 @@ class ReturnPolicy:
     ) -> Tensor:
         """The last of the rows ``window`` ``[n, length, width]`` with its action, of which ``known`` columns are."""
         codec, row = self.codec, window[:, -1].clone()
-        sampling = replace(self.model.config.sampling, **({"temperature": 0.0} if deterministic else {}))
+        sampling = replace(self.token_sampling, temperature=0.0) if deterministic else self.token_sampling
         cache, _ = self.model.start(len(window))
         before = torch.cat([marks[:, None].long(), window[:, :-1].flatten(1), row[:, :known]], dim=1)
         logits = self.model.feed(before, cache)

@@ -30,6 +30,8 @@ class ReturnCodec(ColumnCodec):
     obs_dtype: str
     action_shape: tuple[int, ...]
     action_dtype: str
+    actions_only: bool = False
+    """Whether the model learns the actions alone: it then plays, and draws no episodes."""
 
     @property
     def _obs(self) -> slice:
@@ -39,6 +41,15 @@ class ReturnCodec(ColumnCodec):
     def over_column(self) -> int:
         """The column that says whether a state is the last."""
         return self._obs.stop
+
+    @property
+    def action_tokens(self) -> tuple[int, int]:
+        """Where the tokens of the actions begin and end."""
+        return self.offsets[self.over_column + 1], self.offsets[-2]
+
+    def of_actions(self, sequences: Tensor) -> Tensor:
+        """What ``sequences`` ``[B, 1 + states * width, ...]`` hold for actions, ``[B, states, columns, ...]``."""
+        return sequences[:, 1:].unflatten(1, (self.states, self.width))[:, :, self.over_column + 1 : -1]
 
     def encode(self, items: Tensor) -> Tensor:
         """Rows ``[B, 1 + width, states]`` (the mark's column first) as tokens ``[B, 1 + states * width]``."""
@@ -75,6 +86,7 @@ class ReturnCodec(ColumnCodec):
             "states": self.states,
             "longest": self.longest,
             "bins": [[column.centers, column.edges] for column in self.bins],
+            "actions_only": self.actions_only,
         }
 
     @classmethod
@@ -83,7 +95,14 @@ class ReturnCodec(ColumnCodec):
         (obs_shape, obs_dtype), (action_shape, action_dtype) = tree["obs"], tree["action"]
         bins = tuple(Bins(centers, edges) for centers, edges in tree["bins"])
         return cls(
-            tree["states"], tree["longest"], bins, tuple(obs_shape), obs_dtype, tuple(action_shape), action_dtype
+            tree["states"],
+            tree["longest"],
+            bins,
+            tuple(obs_shape),
+            obs_dtype,
+            tuple(action_shape),
+            action_dtype,
+            tree.get("actions_only", False),
         )
 
 
@@ -93,7 +112,9 @@ def shaped(columns: Tensor, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return (np.rint(values) if np.dtype(dtype).kind in "iu" else values).astype(dtype)
 
 
-def return_data(demos: Demonstrations, *, states: int, bins: int, holdout: float = 0.0) -> Dataset:
+def return_data(
+    demos: Demonstrations, *, states: int, bins: int, holdout: float = 0.0, actions_only: bool = False
+) -> Dataset:
     """Every window of ``states`` states as tokens; shorter episodes are one window, their last state repeated.
 
     Args:
@@ -101,6 +122,7 @@ def return_data(demos: Demonstrations, *, states: int, bins: int, holdout: float
         states: per window, at least 2.
         bins: tokens that a column of numbers gets at most.
         holdout: the share of the episodes, from the end, that is held out.
+        actions_only: whether the actions alone are learned.
 
     Raises:
         InputError: one line naming the file: where rewards are missing, shapes differ, values are not finite or nothing
@@ -119,6 +141,7 @@ def return_data(demos: Demonstrations, *, states: int, bins: int, holdout: float
         obs.dtype,
         action.shape,
         action.dtype,
+        actions_only,
     )
     rows = [_tokens(episode, codec) for episode in columns]
     kept = None if held is None else [_tokens(_columns(trajectory, states), codec) for trajectory in held]

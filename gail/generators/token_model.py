@@ -77,15 +77,17 @@ def choose(logits: Tensor, sampling: TokenSampling, generator: torch.Generator |
 
 
 def require_fit(sampling: TokenSampling, codec: Codec) -> None:
-    """Refuse settings of sampling that mean nothing for a model of ``codec``'s data.
+    """Refuse settings of sampling that mean nothing for a model of ``codec``'s data, and a model that only plays.
 
     Raises:
-        InputError: naming the flag.
+        InputError: naming the flag, or saying what the model learned.
     """
     for name, fits in (("prompt", TextCodec), ("length", TextCodec), ("target_return", ReturnCodec)):
         if getattr(sampling, name) is not None and not isinstance(codec, fits):
             flag = name.replace("_", "-")
             raise InputError(f"--{flag}: is for models of {fits.kind}, this one learned from {codec.kind}")
+    if isinstance(codec, ReturnCodec) and codec.actions_only:
+        raise InputError("this model learned actions alone (data.actions_only): it plays, and draws no episodes")
 
 
 class TokenModel(Generator):
@@ -94,6 +96,9 @@ class TokenModel(Generator):
     A sequence begins with a learned vector of its class. ``config`` has ``width`` (of a token's vector),
     ``learning_rate``, ``warmup``, ``weight_decay`` and, where the model is sampled on its own, ``sampling``.
     """
+
+    head: nn.Linear
+    """From features to logits."""
 
     def __init__(self, codec: Codec, classes: int, config: Any, precision: Precision = "fp32") -> None:
         super().__init__(codec, classes, config, precision)
@@ -115,8 +120,19 @@ class TokenModel(Generator):
         return torch.cat([self.first(tokens.shape[0], labels), self.embedding(tokens[:, :-1])], dim=1)
 
     @abstractmethod
+    def features(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
+        """What :attr:`head` sees ``[B, L, width]`` of each of the tokens ``[B, L]``, those before it and the class."""
+
     def logits(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits ``[B, L, V]`` of each of the tokens ``[B, L]`` given those before it and the class ``[B]``."""
+        features = self.features(tokens, labels)
+        with self.arithmetic():
+            return self.head(features).float()
+
+    @property
+    def draws_items(self) -> bool:
+        """See :attr:`Generator.draws_items`."""
+        return not (isinstance(self.codec, ReturnCodec) and self.codec.actions_only)
 
     @abstractmethod
     def start(self, n: int, labels: Tensor | None = None) -> tuple[Any, Tensor]:
@@ -147,9 +163,16 @@ class TokenModel(Generator):
         }
 
     def loss(self, batch: Minibatch) -> tuple[Tensor, Metrics]:
-        """Negative log-likelihood in nats per token."""
-        logits = self.logits(batch.x, batch.labels)
-        return F.cross_entropy(logits.flatten(0, 1).float(), batch.x.flatten()), {}
+        """Negative log-likelihood in nats per token; of the actions' tokens where the data asks for them alone."""
+        codec, head, tokens = self.codec, self.head, batch.x
+        features = self.features(tokens, batch.labels)
+        low, high = 0, self.vocabulary
+        if isinstance(codec, ReturnCodec) and codec.actions_only:
+            features, tokens = codec.of_actions(features), codec.of_actions(tokens)
+            low, high = codec.action_tokens
+        with self.arithmetic():
+            logits = F.linear(features, head.weight[low:high], None if head.bias is None else head.bias[low:high])
+        return F.cross_entropy(logits.flatten(0, -2).float(), tokens.flatten() - low), {}
 
     @torch.no_grad()
     def step_likelihood(self, items: Tensor) -> StepLikelihood | None:
@@ -168,7 +191,7 @@ class TokenModel(Generator):
         """Draw sequences token by token; see :meth:`Generator.sample`.
 
         Raises:
-            InputError: where the sampling settings do not fit the data that the model learned from.
+            InputError: where the sampling settings do not fit the data that the model learned from, or it only plays.
         """
         labels = self.labels(n, condition, generator)
         sampling: TokenSampling = self.config.sampling

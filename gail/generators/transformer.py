@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +14,7 @@ from gail.core.config import require
 from gail.core.errors import InputError
 from gail.core.precision import Precision
 from gail.generators.dataset import Codec
+from gail.generators.returns import ReturnCodec
 from gail.generators.token_model import TokenModel, TokenSampling
 
 
@@ -76,14 +78,18 @@ class Transformer(TokenModel):
         for name, parameter in self.named_parameters():
             if name.endswith(("output.weight", "down.weight")):
                 nn.init.normal_(parameter, std=0.02 / (2 * config.layers) ** 0.5)
+        if isinstance(codec, ReturnCodec):
+            for low, high in pairwise(codec.offsets):
+                _begin_smoothly(self.embedding.weight[low:high], 0.3)
+                _begin_smoothly(self.head.weight[low:high], 0.02)
         self.rotations: Tensor
         self.later: Tensor
         self.register_buffer("rotations", _rotations(self.length, config.width // config.heads), persistent=False)
         later = torch.full((self.length, self.length), -torch.inf).triu(1)
         self.register_buffer("later", later, persistent=False)
 
-    def logits(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
-        """All positions at once; see :meth:`TokenModel.logits`."""
+    def features(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
+        """All positions at once; see :meth:`TokenModel.features`."""
         return self._run(self.inputs(tokens, labels), None)
 
     def start(self, n: int, labels: Tensor | None = None) -> tuple[KVCache, Tensor]:
@@ -91,26 +97,31 @@ class Transformer(TokenModel):
         heads, size = self.config.heads, self.config.width // self.config.heads
         keys, values = ([self._empty(n, heads, size) for _ in self.blocks] for _ in range(2))
         cache = KVCache(keys, values)
-        return cache, self._run(self.first(n, labels), cache)[:, -1]
+        return cache, self._next(self.first(n, labels), cache)
 
     def feed(self, tokens: Tensor, state: Any) -> Tensor:
         """See :meth:`TokenModel.feed`."""
-        return self._run(self.embedding(tokens), state)[:, -1]
+        return self._next(self.embedding(tokens), state)
+
+    def _next(self, x: Tensor, cache: KVCache) -> Tensor:
+        features = self._run(x, cache)[:, -1]
+        with self.arithmetic():
+            return self.head(features).float()
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty((shape[0], shape[1], self.length, shape[2]), device=self.device)
 
     def _run(self, x: Tensor, cache: KVCache | None) -> Tensor:
-        """Logits ``[B, l, V]`` of vectors ``[B, l, width]``, which come after what ``cache`` holds."""
+        """Features of vectors ``[B, l, width]``, which come after what ``cache`` holds."""
         first = 0 if cache is None else cache.position
         rotations, later = self.rotations[first : first + x.shape[1]], self.later[: x.shape[1], : x.shape[1]]
         with self.arithmetic():
             for layer, block in enumerate(self.blocks):
                 x = block(x, rotations, later, cache, layer)
-            logits = self.head(self.norm(x))
+            x = self.norm(x)
         if cache is not None:
             cache.position += x.shape[1]
-        return logits.float()
+        return x
 
 
 class _Block(nn.Module):
@@ -162,6 +173,21 @@ def _attend_cached(queries: Tensor, keys: Tensor, values: Tensor, cache: KVCache
         place = torch.arange(end, device=queries.device)
         mask = place[None, :] <= place[first:, None]
     return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+
+
+@torch.no_grad()
+def _begin_smoothly(rows: Tensor, std: float) -> None:
+    """Make ``rows`` ``[k, width]`` of a column's tokens random waves of their rank, so that neighbours learn together.
+
+    Args:
+        rows: overwritten.
+        std: of their entries.
+    """
+    frequencies = torch.arange(1, 7)
+    angles = torch.outer(torch.linspace(-0.5, 0.5, len(rows)), torch.pi * frequencies)
+    falling = frequencies.rsqrt()
+    waves = torch.cat([torch.ones(len(rows), 1), angles.cos() * falling, angles.sin() * falling], dim=1)
+    rows.copy_(std * (waves / waves.norm(dim=1).mean()) @ torch.randn(waves.shape[1], rows.shape[1]))
 
 
 def _rotations(length: int, size: int) -> Tensor:

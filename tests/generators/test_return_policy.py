@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from gymnasium import Env, spaces
 
 from gail.agents.policy import SeesRewards
@@ -17,7 +18,11 @@ from gail.core.errors import InputError
 from gail.demos.types import Demonstrations, Trajectory
 from gail.envs import make_vec
 from gail.generators import FitResult, evaluate_targets, fit
+from gail.generators.generator import Minibatch
 from gail.generators.return_policy import ReturnPolicy
+from gail.generators.returns import ReturnCodec, return_data
+from gail.generators.sample import sample
+from gail.generators.token_model import TokenModel
 
 STEPS = 8
 
@@ -125,3 +130,36 @@ def test_what_cannot_be_asked_is_refused(model: tuple[FitResult, Path]) -> None:
         evaluate_targets(vae, [1.0], env_id=Paid, episodes=1)
     for wrong in ("", "4,x"):
         assert main(["evaluate", str(model[1]), "--target-return", wrong]) == 2
+    assert main(["evaluate", str(model[1]), "--target-return", "1,2", "--temperature", "0.5"]) == 2
+    with pytest.raises(InputError, match=r"sampling\.temperature"):
+        evaluate_targets(model[0], [1.0], env_id=Paid, episodes=1, temperature=-1.0)
+
+
+def test_drawn_actions_at_temperature_zero_are_the_most_probable_ones(model: tuple[FitResult, Path]) -> None:
+    targets = [1.0, 4.0, 7.0]
+    best = evaluate_targets(model[0], targets, env_id=Paid, episodes=4, deterministic=True)["rows"]
+    assert evaluate_targets(model[0], targets, env_id=Paid, episodes=4, temperature=0.0)["rows"] == best
+    assert evaluate_targets(model[0], targets, env_id=Paid, episodes=4, temperature=50.0)["rows"] != best
+
+
+@pytest.mark.parametrize("kind", ["transformer", "recurrent"])
+def test_a_model_of_actions_alone_plays_to_the_asked_return_and_draws_no_episode(kind: str, tmp_path: Path) -> None:
+    result = fit(
+        kind, episodes(), data_kind="returns", actions_only=True, length=4, steps=200, batch_size=32, width=32,
+        layers=1, warmup=10, learning_rate=1e-2, previews=2, progress=False, out=tmp_path / "run",
+    )  # fmt: skip
+    assert evaluate_targets(tmp_path / "run", [1.0, 4.0, 7.0], env_id=Paid, episodes=8)["spearman"] == pytest.approx(1)
+    with pytest.raises(InputError, match="it plays, and draws no episodes"):
+        sample(tmp_path / "run", episodes=2)
+    with pytest.raises(InputError, match="--actions-only: is for returns"):
+        fit("mdrnn", episodes(), data_kind="segments", actions_only=True)
+    codec, model = result.model.codec, result.model
+    assert isinstance(codec, ReturnCodec) and isinstance(model, TokenModel)
+    low, high = codec.action_tokens
+    tokens = return_data(episodes(), states=4, bins=64, actions_only=True).encoded(torch.arange(6))[0]
+    logits = model.logits(tokens)
+    terms = [
+        F.cross_entropy(logits[:, place, low:high], tokens[:, place] - low)
+        for place in range(1 + codec.over_column + 1, tokens.shape[1], codec.width)
+    ]
+    assert model.loss(Minibatch(tokens, None))[0].item() == pytest.approx(torch.stack(terms).mean().item(), abs=1e-5)

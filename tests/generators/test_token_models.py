@@ -7,10 +7,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from toy_data import make_demos
 
 from gail.core.errors import InputError
 from gail.generators.generator import Minibatch
 from gail.generators.recurrent import Recurrent, RecurrentConfig
+from gail.generators.returns import ReturnCodec, return_data
 from gail.generators.text import TextCodec, TokenCodec
 from gail.generators.token_model import TokenModel, TokenSampling, choose, filter_logits
 from gail.generators.transformer import Transformer, TransformerConfig, _attend, rotate
@@ -148,7 +150,7 @@ class Counting(TokenModel):
         self.unused = torch.nn.Parameter(torch.zeros(1))
         self.starts: list[int] = []
 
-    def logits(self, tokens: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+    def features(self, tokens: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         raise NotImplementedError
 
     def start(self, n: int, labels: torch.Tensor | None = None) -> tuple[list[int], torch.Tensor]:
@@ -220,3 +222,17 @@ def test_attention_in_bfloat16_is_causal_attention() -> None:
         strict=True,
     ):
         assert torch.allclose(mine.double(), theirs, atol=0.1)
+
+
+def test_neighbouring_values_begin_with_similar_tokens_and_columns_with_different_ones() -> None:
+    codec = return_data(make_demos(), states=4, bins=64).codec
+    assert isinstance(codec, ReturnCodec)
+    torch.manual_seed(0)
+    model = Transformer(codec, 0, TransformerConfig(width=32, layers=1))
+    for weight in (model.embedding.weight, model.head.weight):
+        vectors = F.normalize(weight.detach(), dim=1)
+        column, next_column = vectors[codec.offsets[1] : codec.offsets[2]], vectors[codec.offsets[2] : codec.offsets[3]]
+        alike = column @ column.T
+        assert alike.diagonal(1).min() > 0.9
+        assert alike.min() < 0.3
+        assert (column @ next_column.T).abs().max() < 0.8
