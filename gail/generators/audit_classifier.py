@@ -10,6 +10,10 @@ from gail.generators.steps import Array
 
 FOLDS = 4
 """Of the cross-fitting: every row is judged by trees that saw no row of its episode."""
+_LARGEST_EPISODE = 0.6
+"""An episode with more than this share of the rows leaves too few for what is compared with it."""
+_LEAF = 20
+"""Rows in a leaf, where there are enough."""
 
 
 def area_under_curve(scores: Array, labels: NDArray[np.bool_]) -> float:
@@ -21,11 +25,14 @@ def area_under_curve(scores: Array, labels: NDArray[np.bool_]) -> float:
     return float(above / (positive * (len(labels) - positive)))
 
 
-def blocks(episode: NDArray[np.int64], at_least: int) -> NDArray[np.int64]:
-    """``[N]``: what is split as a whole: episodes, or, where there are fewer than ``at_least``, runs of rows."""
-    if len(np.unique(episode)) >= at_least:
+def blocks(episode: NDArray[np.int64], at_least: int, *, runs: int | None = None) -> NDArray[np.int64]:
+    """``[N]``: what is split as a whole: episodes; where there are fewer than ``at_least``, or one holds most of the
+    rows, ``runs`` (None: ``at_least``) runs of rows.
+    """
+    _, counts = np.unique(episode, return_counts=True)
+    if len(counts) >= at_least and counts.max() <= _LARGEST_EPISODE * len(episode):
         return episode
-    return np.arange(len(episode)) * at_least // len(episode)
+    return np.arange(len(episode)) * (runs or at_least) // len(episode)
 
 
 def separability(
@@ -83,8 +90,10 @@ def cross_fitted_scores(
     rows = np.concatenate([first, second])
     labels = np.arange(len(rows)) >= len(first)
     scores = np.empty(len(rows))
+    # A leaf of 20 of a few dozen rows would be the root: no two sets could be told apart.
+    leaf = int(np.clip(len(rows) // (2 * _LEAF), 2, _LEAF))
     for held in range(FOLDS):
-        trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+        trees = HistGradientBoostingClassifier(early_stopping=False, min_samples_leaf=leaf, random_state=seed)
         trees.fit(rows[fold != held], labels[fold != held])
         scores[fold == held] = trees.predict_proba(rows[fold == held])[:, 1]
     return scores, fold

@@ -20,6 +20,8 @@ NEIGHBOURS = 5
 """k of the balls around each row."""
 _CHUNK = 512
 """Rows whose distances to all others are in memory at a time."""
+_SAME = 1e-6
+"""Rows that are nearer are the same row, a column that varies less is constant."""
 
 
 def kolmogorov_smirnov(a: Array, b: Array) -> Array:
@@ -34,16 +36,16 @@ def kolmogorov_smirnov(a: Array, b: Array) -> Array:
 
 
 def correlations(rows: Array) -> Array:
-    """``[C, C]``: correlations between columns of ``[N, C]``; 0 with a column that never varies."""
+    """``[C, C]``: correlations between columns of ``[N, C]``, in units of about 1; 0 with one that never varies."""
     centred = rows - rows.mean(axis=0)
     spread = np.sqrt(np.mean(centred**2, axis=0))
-    scaled = centred / np.where(spread > 0, spread, 1.0)
+    scaled = np.where(spread > _SAME, centred, 0.0) / np.where(spread > _SAME, spread, 1.0)
     return np.asarray(scaled.T @ scaled / len(rows))
 
 
 def correlation_gap(a: Array, b: Array) -> float:
     """The mean absolute difference between correlations of different columns that vary in either set."""
-    varies = (a.std(axis=0) > 0) | (b.std(axis=0) > 0)
+    varies = (a.std(axis=0) > _SAME) | (b.std(axis=0) > _SAME)
     if varies.sum() < 2:
         return 0.0
     above = np.triu_indices(int(varies.sum()), 1)
@@ -120,5 +122,6 @@ def _nearest(rows: Tensor, base: Tensor, k: int) -> Tensor:
 
 
 def _distances(rows: Tensor, base: Tensor) -> Tensor:
-    """By one matrix product in float64, whose rounding (1e-8 of a distance) is far below any that is compared."""
-    return torch.cdist(rows, base, compute_mode="use_mm_for_euclid_dist")
+    """By one matrix product in float64, which leaves 1e-8 of a row's length between equal rows: that is taken as 0."""
+    distances = torch.cdist(rows, base, compute_mode="use_mm_for_euclid_dist")
+    return torch.nn.functional.threshold_(distances, _SAME, 0.0)

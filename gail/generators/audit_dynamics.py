@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gail.core.errors import InputError
+from gail.core.errors import EnvironmentFault, InputError
 from gail.demos.simulator import classic_state
 from gail.envs import make_vec
 from gail.envs.ids import require_registered
@@ -78,6 +78,7 @@ class Simulator:
         """Play every row of ``steps`` for one step.
 
         Raises:
+            CannotReplay: where a step is not finite.
             InputError: where observations or actions have another shape than the environment's.
         """
         space = self.env.action_space
@@ -93,7 +94,10 @@ class Simulator:
             # The last batch is filled with its first row.
             filled = np.concatenate([rows, np.repeat(rows[:1], _BATCH - len(rows))])
             self._put(torch.from_numpy(steps.obs[filled]))
-            played = self.env.step(torch.from_numpy(np.ascontiguousarray(steps.actions[filled])))
+            try:
+                played = self.env.step(torch.from_numpy(np.ascontiguousarray(steps.actions[filled])))
+            except EnvironmentFault as error:
+                raise CannotReplay(f"the simulator broke on a state or an action of the set: {error}") from error
             next_obs[rows] = played.next_obs[: len(rows)].double().numpy()
             rewards[rows] = played.reward[: len(rows)].double().numpy()
         return Replayed(known, next_obs, rewards)

@@ -21,6 +21,8 @@ from gail.generators.steps import Array, Layout, Steps, layout_of, name_of, step
 
 _LEAST_ROWS = 4 * NEIGHBOURS
 """Of either set."""
+_ROUNDING = 1e-6
+"""Of a column, in units of its largest value: numbers in 32 bits differ by 1e-7."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,10 @@ class View:
         rng = np.random.default_rng(config.seed)
         all_real, all_synthetic = steps_of(recorded), steps_of(made)
         columns = all_real.columns(layout)
-        spread = columns.std(axis=0)
         states = all_real.obs.reshape(len(all_real), -1).astype(np.float64)
+        spread, state_spread = _spread(columns), _spread(states)
         some_real, some_synthetic = (some(steps, config.rows, rng) for steps in (all_real, all_synthetic))
         owner = blocks(some_real.episode, 2)
-        order = rng.permutation(np.unique(owner))
         return cls(
             layout,
             made,
@@ -114,10 +115,10 @@ class View:
             all_synthetic,
             some_synthetic,
             some_real,
-            np.isin(owner, order[: len(order) // 2]),
+            _half(owner, rng),
             columns.mean(axis=0),
             np.where(spread > 0, spread, 1.0),
-            states.var(axis=0),
+            state_spread**2,
             columns.min(axis=0),
             columns.max(axis=0),
             rng,
@@ -137,9 +138,28 @@ class View:
         """Columns ``[N, C]`` in units of the real rows' spread."""
         return np.asarray((steps.columns(self.layout) - self.mean) / self.spread)
 
+    @property
+    def compared(self) -> int:
+        """How many rows of each half and of the synthetic set are compared: equally many."""
+        return min(*map(len, self.halves()), len(self.synthetic), self.config.rows // 2)
+
     def halves(self) -> tuple[Steps, Steps]:
         """The real halves."""
         return self.real[self.first_half], self.real[~self.first_half]
+
+
+def _spread(rows: Array) -> Array:
+    """``[C]``: standard deviations; 0 where a column is constant but for rounding, which is no unit of distance."""
+    spread = rows.std(axis=0)
+    return np.where(spread > _ROUNDING * np.abs(rows).max(axis=0), spread, 0.0)
+
+
+def _half(owner: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """``[N]``: the rows of about half of the owners, dealt out so that the halves have about equally many rows."""
+    owners, place, counts = np.unique(owner, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(owners))
+    dealt = np.cumsum(counts[order])[:-1] / len(owner)
+    return np.asarray(np.isin(place, order[: int(np.abs(dealt - 0.5).argmin()) + 1]))
 
 
 def some(steps: Steps, count: int, rng: np.random.Generator, *, among: list[int] | None = None) -> Steps:

@@ -183,3 +183,95 @@ def test_equal_seeds_give_equal_audits() -> None:
     demos = load_demos(bundled_demos("CartPole-v1"))
     first, second = (audit(demos.first(2), demos, config=AuditConfig(rows=100, seed=3)).summary for _ in range(2))
     assert first == second
+
+
+def test_copies_are_found_where_the_training_file_holds_the_same_steps_in_another_form() -> None:
+    demos = load_demos(bundled_demos("Hopper-v5")).first(2)
+    copies = as_transitions(demos, lambda s, a, n: (s[::5], a[::5], n[::5]))
+    narrow = tuple(replace(t, observations=t.observations.astype(np.float32)) for t in demos)
+    for train in (as_transitions(demos, lambda s, a, n: (s, a, n)), replace(demos, trajectories=narrow)):
+        summary = audit(copies, demos, train=train, config=QUICK).summary
+        assert summary["duplication"] == 1.0 and summary["copies"]
+
+
+def test_copies_are_not_claimed_where_fresh_rows_repeat_exactly_too() -> None:
+    real = load_demos(bundled_demos("Hopper-v5")).first(4)
+    twice = replace(real, trajectories=(*real, *real))
+    copies = as_transitions(real, lambda s, a, n: (s[::5], a[::5], n[::5]))
+    summary = audit(copies, twice, config=QUICK).summary
+    # Fresh data repeats as often: that is no evidence.
+    assert (summary["duplication"], summary["duplication_expected"]) == (1.0, 1.0) and not summary["copies"]
+
+
+def cut(trajectory: Trajectory, steps: int) -> Trajectory:
+    return Trajectory(trajectory.observations[: steps + 1], trajectory.actions[:steps], None, False, False)
+
+
+@pytest.mark.parametrize("short", [2, 8])
+def test_an_episode_that_holds_nearly_all_rows_is_split(short: int) -> None:
+    demos = load_demos(bundled_demos("Hopper-v5"))
+    uneven = replace(demos, trajectories=(cut(demos.trajectories[0], short), demos.trajectories[1]))
+    fresh = as_transitions(
+        replace(demos, trajectories=demos.trajectories[5:7]), lambda s, a, n: (s[::5], a[::5], n[::5])
+    )
+    summary = audit(fresh, uneven, config=AuditConfig(rows=400)).summary
+    assert summary["rows_compared"] == 200 and not summary["copies"] and summary["copied_share"] < 0.1
+
+
+def test_fresh_rows_are_no_copies_of_a_single_episode() -> None:
+    demos = load_demos(bundled_demos("Hopper-v5"))
+    fresh = as_transitions(
+        replace(demos, trajectories=demos.trajectories[5:]), lambda s, a, n: (s[::9], a[::9], n[::9])
+    )
+    summary = audit(fresh, demos.first(1), config=AuditConfig(rows=400)).summary
+    assert "tenth" in summary["held_out"] and summary["copied_share"] < 0.07
+
+
+def test_a_few_impossible_rows_are_told_apart() -> None:
+    demos = load_demos(bundled_demos("Hopper-v5")).first(4)
+    rng = np.random.default_rng(0)
+    made = as_transitions(demos, lambda s, a, n: (5 * rng.normal(size=(20, 11)), a[:20], 5 * rng.normal(size=(20, 11))))
+    summary = audit(made, demos, config=QUICK).summary
+    assert summary["rows_compared"] == 20 and summary["auc"] > 0.9 > summary["auc_real_real"] + 0.1
+
+
+def test_simple_predictors_are_judged_on_the_rows_that_the_floor_is_of() -> None:
+    demos = load_demos(bundled_demos("Hopper-v5")).first(2)
+    config = AuditConfig(rows=demos.steps)
+    summary = audit(demos, demos, config=config).summary
+    obs, successors = (np.concatenate([t.observations[part] for t in demos]) for part in (slice(-1), slice(1, None)))
+    shown = (np.abs(obs[:, 5:]) < 10).all(axis=1)
+    assert not shown.all()
+    expected = ((obs - successors)[shown] ** 2 / obs.var(axis=0)).mean()
+    assert summary["persistence_error"] == pytest.approx(expected)
+
+
+def test_rewards_of_real_rows_are_the_floor_of_the_reward_error() -> None:
+    demos = load_demos(bundled_demos("Hopper-v5")).first(4)
+    doubled = tuple(replace(t, rewards=2 * t.rewards) for t in demos)
+    summary = audit(replace(demos, trajectories=doubled), demos, config=QUICK).summary
+    assert summary["reward_error_floor"] < 1e-6 < summary["reward_error"]
+    bare = tuple(replace(t, rewards=None) for t in demos)
+    summary = audit(replace(demos, trajectories=bare), demos, config=QUICK).summary
+    assert summary["reward_error"] is None and summary["skipped"]["rewards"] == "the synthetic set holds no rewards"
+
+
+def test_states_that_break_the_simulator_leave_the_other_checks() -> None:
+    demos = load_demos(bundled_demos("CartPole-v1")).first(4)
+    made = as_transitions(demos, lambda s, a, n: (s[:100] * 1e30, a[:100], n[:100]))
+    summary = audit(made, demos, config=QUICK).summary
+    assert "the simulator broke" in summary["skipped"]["dynamics"] and summary["auc"] > 0.9
+
+
+def test_a_column_that_is_constant_but_for_rounding_is_no_unit_of_distance() -> None:
+    rng = np.random.default_rng(0)
+
+    def plane(count: int) -> Demonstrations:
+        values = np.column_stack([rng.normal(size=count), 0.1 + 1e-8 * rng.normal(size=count), rng.normal(size=count)])
+        after = [np.array([value, 0.1]) for value in values[:, 0]]
+        return rows(values, after)
+
+    made = plane(200)
+    edited = tuple(replace(t, observations=t.observations + np.array([0.0, 1e-6])) for t in made)
+    summary = audit(replace(made, trajectories=edited), plane(200), config=AuditConfig(rows=200)).summary
+    assert summary["coverage"] > 0.8 and summary["novelty"] < 2

@@ -60,6 +60,19 @@ def test_trees_that_could_memorize_episodes_do_not_separate_like_sets() -> None:
     assert apart > 0.9
 
 
+def test_rows_that_repeat_exactly_lie_at_distance_zero() -> None:
+    rows = np.random.default_rng(0).normal(size=(300, 25)) * 3
+    assert (nearest_distances(rows, rows.copy()) == 0).all()
+    repeated = rows[:30].repeat(10, axis=0)
+    found = neighbourhood(repeated, repeated.copy())
+    assert (found.coverage, found.density, found.precision, found.recall) == (1.0, 2.0, 1.0, 1.0)
+
+
+def test_an_episode_with_most_of_the_rows_is_split_into_runs() -> None:
+    assert blocks(np.array([0, 1, 1, 1, 1, 1]), 2).tolist() == [0, 0, 0, 1, 1, 1]
+    assert blocks(np.array([0, 0, 1, 1]), 4, runs=2).tolist() == [0, 0, 1, 1]
+
+
 def test_few_episodes_are_split_into_runs_of_rows() -> None:
     assert blocks(np.array([0, 0, 1, 1]), 2).tolist() == [0, 0, 1, 1]
     assert blocks(np.zeros(6, dtype=np.int64), 3).tolist() == [0, 0, 1, 1, 2, 2]
