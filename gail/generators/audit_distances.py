@@ -124,4 +124,4 @@ def _nearest(rows: Tensor, base: Tensor, k: int) -> Tensor:
 def _distances(rows: Tensor, base: Tensor) -> Tensor:
     """By one matrix product in float64, which leaves 1e-8 of a row's length between equal rows: that is taken as 0."""
     distances = torch.cdist(rows, base, compute_mode="use_mm_for_euclid_dist")
-    return torch.nn.functional.threshold_(distances, _SAME, 0.0)
+    return distances.masked_fill_(distances < _SAME, 0.0)
