@@ -51,7 +51,7 @@ class GANConfig:
     beta1: float = 0.0
     """Adam's decay rate of the first moment: momentum makes the two players overshoot each other."""
     average: float = 0.999
-    """Decay of the moving average of the generator's weights, which is what is sampled."""
+    """Decay of the moving average of the generator's weights, which is what is sampled; 0 samples the last weights."""
 
     def __post_init__(self) -> None:
         lowest = {"gradient_penalty": 0, "feature_matching": 0, "learning_rate": 0, "generator_learning_rate": 0}
