@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import mujoco
@@ -160,18 +160,18 @@ class MujocoVecEnv(VecEnv):
         try:
             batch.advance(played)
         except (mujoco.FatalError, mujoco.UnexpectedError) as error:
-            raise self._fault(range(self.num_envs), f"MuJoCo raised {type(error).__name__}: {error}", played) from error
+            raise self._fault_of_all(f"MuJoCo raised {type(error).__name__}: {error}", played) from error
         after = task.track(batch.fields)
         reward, terminated, info = task.judge(self._tracked, after, batch.fields, played)
         obs = next_obs = task.observe(batch.fields)
         if batch.warned:
             for row, text in batch.take_warnings().items():
-                warned = self._fault([row], f"MuJoCo warns: {text}", played)
+                warned = self._fault(row, f"MuJoCo warns: {text}", played)
                 warned.consequence = "where a simulation diverged, MuJoCo put it back into the model's initial state"
                 warnings.warn(str(warned), RuntimeWarning, stacklevel=2)
         bad = bad_value(next_obs, "an observation") or bad_value(reward, "the reward")
         if bad is not None:
-            raise self._fault([bad[0]], bad[1], played)
+            raise self._fault(*bad, played)
         truncated = None
         if self.max_episode_steps is not None and self._clock >= self._next_cut:
             truncated = self._start <= self._clock - self.max_episode_steps
@@ -195,18 +195,15 @@ class MujocoVecEnv(VecEnv):
             _Info(info, self._to_device),
         )
 
-    def _fault(self, rows: Sequence[int], problem: str, actions: Array) -> EnvironmentFault:
-        if len(rows) == 1:
-            row = rows[0]
-            when = f"in step {self._clock - self._start[row]} of episode {self._episodes[row]} since that seed"
-            return EnvironmentFault(self.env_id, problem, {row: self._seeds[row]}, when=when, action=actions[row])
-        return EnvironmentFault(
-            self.env_id,
-            problem,
-            {row: self._seeds[row] for row in rows},
-            when=f"in steps {' '.join(map(str, self._clock - self._start[rows]))} of their episodes",
-            action=actions[rows],
-        )
+    def _fault(self, row: int, problem: str, actions: Array) -> EnvironmentFault:
+        when = f"in step {self._clock - self._start[row]} of episode {self._episodes[row]} since that seed"
+        return EnvironmentFault(self.env_id, problem, {row: self._seeds[row]}, when=when, action=actions[row])
+
+    def _fault_of_all(self, problem: str, actions: Array) -> EnvironmentFault:
+        if self.num_envs == 1:
+            return self._fault(0, problem, actions)
+        when = f"in steps {' '.join(map(str, self._clock - self._start))} of their episodes"
+        return EnvironmentFault(self.env_id, problem, dict(enumerate(self._seeds)), when=when, action=actions)
 
     def set_physics_state(self, qpos: Tensor, qvel: Tensor) -> Tensor:
         """Put the simulations into given positions and velocities, inside their running episodes.

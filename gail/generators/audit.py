@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gail.demos import Demonstrations
 from gail.demos.info import file_hash
 from gail.generators.audit_classifier import separability
-from gail.generators.audit_copies import CopyTest
+from gail.generators.audit_copies import CopyTest, least_difference
 from gail.generators.audit_distances import (
     Neighbourhood,
     correlation_gap,
@@ -263,7 +263,8 @@ def _copies(view: View, measures: Measures, skipped: dict[str, str], pictures: d
     test = CopyTest.of(view)
     distances = test.distances(view.scaled(view.synthetic))
     duplication, expected = (float(test.near_copies(found).mean()) for found in (distances, test.held_out))
-    copied, at_least = (more / max(1 - expected, 1e-9) for more in (duplication - expected, test.surely(distances)))
+    surely = least_difference(duplication, len(distances), expected, len(test.held_out))
+    copied, at_least = (more / max(1 - expected, 1e-9) for more in (duplication - expected, surely))
     typical = float(np.median(test.held_out))
     measures.update(
         held_out=test.described,

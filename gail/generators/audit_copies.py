@@ -58,18 +58,6 @@ class CopyTest:
         """``[N]``: how far rows ``[N, C]``, in units of the real rows' spread, are from the nearest training item."""
         return nearest_distances(rows, self.base)
 
-    def surely(self, distances: Array) -> float:
-        """The lower 95% bound of how much more often rows of ``distances`` ``[N]`` are near-copies than held-out rows
-        are.
-
-        Newcombe 1998 ("Interval estimation for the difference between independent proportions", method 10): both
-        shares are uncertain, and neither interval collapses at 0 or 1. Rows count as independent.
-        """
-        found, expected = (float(self.near_copies(rows).mean()) for rows in (distances, self.held_out))
-        low, _ = _wilson(found, len(distances))
-        _, high = _wilson(expected, len(self.held_out))
-        return float(found - expected - np.hypot(found - low, high - expected))
-
     def near_copies(self, distances: Array) -> NDArray[np.bool_]:
         """Which of ``distances`` ``[N]`` are a near-copy's."""
         # Recorded rows that repeat exactly (a deterministic start) make the percentile 0.
@@ -86,6 +74,17 @@ def _unseen(view: View, training: Steps) -> list[int]:
     owner = view.all_real.episode
     # A few rows may repeat in unlike trajectories.
     return np.flatnonzero(np.bincount(owner, seen) <= np.bincount(owner) / 2).tolist()
+
+
+def least_difference(share: float, n: int, expected: float, m: int) -> float:
+    """The lower 95% bound of ``share``, of ``n`` rows, minus ``expected``, of ``m`` other ones.
+
+    Newcombe 1998 ("Interval estimation for the difference between independent proportions", method 10): both shares are
+    uncertain, and neither interval collapses at 0 or 1. Rows count as independent.
+    """
+    low, _ = _wilson(share, n)
+    _, high = _wilson(expected, m)
+    return float(share - expected - np.hypot(share - low, high - expected))
 
 
 def _wilson(share: float, n: int) -> tuple[float, float]:

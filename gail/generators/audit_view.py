@@ -141,7 +141,8 @@ class View:
     @property
     def compared(self) -> int:
         """How many rows of each half and of the synthetic set are compared: equally many."""
-        return min(*map(len, self.halves()), len(self.synthetic), self.config.rows // 2)
+        first = int(self.first_half.sum())
+        return min(first, len(self.real) - first, len(self.synthetic), self.config.rows // 2)
 
     def halves(self) -> tuple[Steps, Steps]:
         """The real halves."""

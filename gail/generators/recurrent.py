@@ -73,4 +73,4 @@ class Recurrent(TokenModel):
     def _advance(self, x: Tensor, memory: _Memory) -> Tensor:
         with self.arithmetic():
             outputs, memory.hidden = self.recurrence(x, memory.hidden)
-            return self.head(outputs[:, -1]).float()
+        return self.predict(outputs[:, -1])

@@ -77,17 +77,15 @@ def choose(logits: Tensor, sampling: TokenSampling, generator: torch.Generator |
 
 
 def require_fit(sampling: TokenSampling, codec: Codec) -> None:
-    """Refuse settings of sampling that mean nothing for a model of ``codec``'s data, and a model that only plays.
+    """Refuse settings of sampling that mean nothing for a model of ``codec``'s data.
 
     Raises:
-        InputError: naming the flag, or saying what the model learned.
+        InputError: naming the flag.
     """
     for name, fits in (("prompt", TextCodec), ("length", TextCodec), ("target_return", ReturnCodec)):
         if getattr(sampling, name) is not None and not isinstance(codec, fits):
             flag = name.replace("_", "-")
             raise InputError(f"--{flag}: is for models of {fits.kind}, this one learned from {codec.kind}")
-    if isinstance(codec, ReturnCodec) and codec.actions_only:
-        raise InputError("this model learned actions alone (data.actions_only): it plays, and draws no episodes")
 
 
 class TokenModel(Generator):
@@ -125,7 +123,10 @@ class TokenModel(Generator):
 
     def logits(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits ``[B, L, V]`` of each of the tokens ``[B, L]`` given those before it and the class ``[B]``."""
-        features = self.features(tokens, labels)
+        return self.predict(self.features(tokens, labels))
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Logits ``[..., V]`` of features ``[..., width]``."""
         with self.arithmetic():
             return self.head(features).float()
 
@@ -165,14 +166,15 @@ class TokenModel(Generator):
     def loss(self, batch: Minibatch) -> tuple[Tensor, Metrics]:
         """Negative log-likelihood in nats per token; of the actions' tokens where the data asks for them alone."""
         codec, head, tokens = self.codec, self.head, batch.x
-        features = self.features(tokens, batch.labels)
-        low, high = 0, self.vocabulary
         if isinstance(codec, ReturnCodec) and codec.actions_only:
-            features, tokens = codec.of_actions(features), codec.of_actions(tokens)
             low, high = codec.action_tokens
-        with self.arithmetic():
-            logits = F.linear(features, head.weight[low:high], None if head.bias is None else head.bias[low:high])
-        return F.cross_entropy(logits.flatten(0, -2).float(), tokens.flatten() - low), {}
+            features = codec.of_actions(self.features(tokens, batch.labels))
+            with self.arithmetic():
+                logits = F.linear(features, head.weight[low:high], None if head.bias is None else head.bias[low:high])
+            tokens = codec.of_actions(tokens) - low
+        else:
+            logits = self.logits(tokens, batch.labels)
+        return F.cross_entropy(logits.flatten(0, -2).float(), tokens.flatten()), {}
 
     @torch.no_grad()
     def step_likelihood(self, items: Tensor) -> StepLikelihood | None:
@@ -193,6 +195,8 @@ class TokenModel(Generator):
         Raises:
             InputError: where the sampling settings do not fit the data that the model learned from, or it only plays.
         """
+        if not self.draws_items:
+            raise InputError("this model learned actions alone (data.actions_only): it plays, and draws no episodes")
         labels = self.labels(n, condition, generator)
         sampling: TokenSampling = self.config.sampling
         codec = self.codec

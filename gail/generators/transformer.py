@@ -97,16 +97,11 @@ class Transformer(TokenModel):
         heads, size = self.config.heads, self.config.width // self.config.heads
         keys, values = ([self._empty(n, heads, size) for _ in self.blocks] for _ in range(2))
         cache = KVCache(keys, values)
-        return cache, self._next(self.first(n, labels), cache)
+        return cache, self.predict(self._run(self.first(n, labels), cache)[:, -1])
 
     def feed(self, tokens: Tensor, state: Any) -> Tensor:
         """See :meth:`TokenModel.feed`."""
-        return self._next(self.embedding(tokens), state)
-
-    def _next(self, x: Tensor, cache: KVCache) -> Tensor:
-        features = self._run(x, cache)[:, -1]
-        with self.arithmetic():
-            return self.head(features).float()
+        return self.predict(self._run(self.embedding(tokens), state)[:, -1])
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty((shape[0], shape[1], self.length, shape[2]), device=self.device)
