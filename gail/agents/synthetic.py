@@ -42,7 +42,8 @@ class SyntheticConfig:
     rows: int = 20_000
     """Transitions that it draws after each of them, instead of the earlier ones."""
     rare: float = 0.0
-    """Share of the synthetic rows that are terminations; 0: as many as in the replay."""
+    """Share of the synthetic rows that are terminations; 0: as many as in the replay. Where the environment never
+    terminates (HalfCheetah), it changes nothing."""
 
     def __post_init__(self) -> None:
         require("synthetic", self, at_least={"refit_every": 1, "updates": 1, "rows": 1})
