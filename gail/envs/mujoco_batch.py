@@ -116,7 +116,7 @@ class SimulationBatch:
         for data, state in zip(self.datas, states, strict=True):
             mujoco.mj_setState(self.model, data, state, _INTEGRATION)
             # Drawing reads derived values. They are computed anew in every step; the warm start is not, so it is set
-            # again.
+            # again: before MuJoCo 4, mj_forward overwrites it.
             mujoco.mj_forward(self.model, data)
             mujoco.mj_setState(self.model, data, state, _INTEGRATION)
         self._show(table)
