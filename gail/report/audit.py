@@ -166,16 +166,11 @@ def _draw_errors(found: Audit, palette: Palette) -> MatplotlibFigure:
     ):
         axes.plot(np.quantile(errors, shares).clip(1e-15), shares, color=palette.run(color), linewidth=1.8, label=name)
     axes.set_xscale("log")
-    for name, key in (("persistence", "persistence_error"), ("linear", "linear_error")):
-        axes.axvline(found.summary[key], color=palette.muted, linewidth=0.9, linestyle=(0, (1, 2)))
-        axes.annotate(
-            name,
-            (found.summary[key], 1.02 if key == "linear_error" else 1.09),
-            xycoords=("data", "axes fraction"),
-            ha="right" if key == "linear_error" else "left",
-            color=palette.muted,
-            fontsize=8,
-        )
+    # Names on the outer sides of the two lines, however close those are.
+    predictors = sorted((found.summary[f"{name}_error"], name) for name in ("persistence", "linear"))
+    for (error, name), side in zip(predictors, ("right", "left"), strict=True):
+        axes.axvline(error, color=palette.muted, linewidth=0.9, linestyle=(0, (1, 2)))
+        axes.annotate(name, (error, 1.02), xycoords=("data", "axes fraction"), ha=side, color=palette.muted, fontsize=8)
     axes.set_ylim(0, 1)
     axes.set_xlabel("squared error over the state's variance")
     axes.set_ylabel("share of rows")
