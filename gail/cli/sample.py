@@ -30,7 +30,8 @@ class Arguments:
     label: int | None = None
     """The class to draw; by default all alike."""
     temperature: float | None = None
-    """Divides the logits of the next token; 0 takes the most probable one (models of tokens)."""
+    """Divides the logits of the next token; 0 takes the most probable one (models of tokens). Of a gan, the spread of
+    the noise: above 1 more varied items."""
     top_k: int | None = None
     """Choose among the so many most probable tokens only."""
     top_p: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -20,6 +20,17 @@ from gail.generators.generator import Draw, Generator, require_shape
 from gail.generators.networks import ClassEmbedding, Decoder, Encoder, NetworkName
 
 LossName = Literal["non-saturating", "least-squares", "wasserstein", "hinge"]
+
+
+@dataclass(frozen=True)
+class GANSampling:
+    """How items are drawn."""
+
+    temperature: float = 1.0
+    """Spread of the noise: below 1 more typical items (Brock et al. 2019), above 1 more varied ones, and stranger."""
+
+    def __post_init__(self) -> None:
+        require("sampling", self, at_least={"temperature": 0.0})
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,8 @@ class GANConfig:
     """Adam's decay rate of the first moment: momentum makes the two players overshoot each other."""
     average: float = 0.999
     """Decay of the moving average of the generator's weights, which is what is sampled; 0 samples the last weights."""
+    sampling: GANSampling = field(default_factory=GANSampling)
+    """How samples are drawn."""
 
     def __post_init__(self) -> None:
         lowest = {"gradient_penalty": 0, "feature_matching": 0, "learning_rate": 0, "generator_learning_rate": 0}
@@ -216,4 +229,4 @@ class GAN(Generator):
     def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
         """Items of fresh noise; see :meth:`Generator.sample`."""
         labels = self.labels(n, condition, generator)
-        return self.generate(self._noise(n, generator), labels)
+        return self.generate(self.config.sampling.temperature * self._noise(n, generator), labels)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from toy_data import make_demos, make_images
 
-from gail.generators.gan import GAN, GANConfig, GeneratorBatch, JudgedItems
+from gail.core.errors import InputError
+from gail.generators.gan import GAN, GANConfig, GANSampling, GeneratorBatch, JudgedItems
 from gail.generators.generator import Minibatch
 from gail.generators.transitions import segment_data
 
@@ -70,6 +73,22 @@ def test_a_class_changes_both_the_item_and_its_verdict() -> None:
     assert not torch.allclose(
         model.discriminator.logits_real_is_high(rows, first), model.discriminator.logits_real_is_high(rows, second)
     )
+
+
+def test_the_temperature_spreads_the_noise_of_samples() -> None:
+    torch.manual_seed(0)
+    data = make_images()
+
+    def drawn(temperature: float) -> torch.Tensor:
+        model.config = replace(model.config, sampling=GANSampling(temperature))
+        return model.sample(32, torch.zeros(32, dtype=torch.long), generator=torch.Generator().manual_seed(1))
+
+    model = GAN(data.codec, 2, GANConfig(**SMALL, network="mlp"))
+    with model.sampling(), torch.no_grad():
+        assert torch.equal(drawn(0.0), drawn(0.0)[:1].expand_as(drawn(0.0)))
+        assert drawn(0.5).std(0).mean() < drawn(1.0).std(0).mean() < drawn(2.0).std(0).mean()
+    with pytest.raises(InputError, match=r"sampling\.temperature: -0.1"):
+        GANSampling(-0.1)
 
 
 def test_feature_matching_is_zero_on_the_data_itself() -> None:

@@ -45,7 +45,11 @@ SMALL = {
 """Of 8 x 8 pixels."""
 LARGE = {
     "vae": Settings({"steps": 2000, "channels": 16, "latent": 8, "beta": 5.0}, {}, 800),
-    "gan": Settings({"steps": 3000, "channels": 32, "learning_rate": 1e-3, "generator_learning_rate": 5e-4}, {}, 800),
+    "gan": Settings(
+        {"steps": 3000, "channels": 32, "learning_rate": 1e-3, "generator_learning_rate": 5e-4},
+        {"temperature": 1.1},
+        800,
+    ),
     "diffusion": Settings({"steps": 2000, "channels": 24, "width": 128}, {"sampling_steps": 8, "guidance": 1.25}, 800),
     "vqvae": Settings(
         {"steps": 2000, "channels": 16, "codes": 64, "autoencoder_steps": 800},
