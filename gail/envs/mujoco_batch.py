@@ -115,10 +115,9 @@ class SimulationBatch:
         """Go on from what :meth:`save` returned."""
         for data, state in zip(self.datas, states, strict=True):
             mujoco.mj_setState(self.model, data, state, _INTEGRATION)
-            # Drawing reads derived values. They are computed anew in every step; the warm start is not, so it is set
-            # again: before MuJoCo 4, mj_forward overwrites it.
+            # Drawing reads derived values. The warm start stays as it was set: mj_forward has left it alone since
+            # MuJoCo 3.5 at the latest.
             mujoco.mj_forward(self.model, data)
-            mujoco.mj_setState(self.model, data, state, _INTEGRATION)
         self._show(table)
 
 
