@@ -29,9 +29,10 @@ from gail.imitation import ImitationConfig, imitate, recipe
 from gail.imitation.imitate import Scale
 from gail.imitation.recipes import AlgoName
 
-ARMS = ("real", "real + noise", "real + synthetic", "real + filtered")
+ARMS = ("real", "real + noise", "real + synthetic", "real + filtered", "real + more real")
 """What is learned from; the first is what the others are compared with. Noise needs no generator: what it gains is no
-merit of one."""
+merit of one. The last learns from the file's next episodes too, where there are any, about as many steps as the
+synthetic ones: where those do not help, no generator can be expected to."""
 AUDIT_ROWS = 2_000
 _FIGURES = (
     "dynamics_error",
@@ -50,8 +51,9 @@ _FIGURES = (
 
 @dataclass(frozen=True)
 class Arguments:
-    """Fit a generator on a few real episodes, sample and filter it, and train on real, real + noise, real + synthetic
-    and real + filtered data with equal steps and paired seeds, reusing the runs that are there.
+    """Fit a generator on a few real episodes, sample and filter it, and train on real, real + noise, real + synthetic,
+    real + filtered and, where the file holds more, real + more real data with equal steps and paired seeds, reusing the
+    runs that are there.
     """
 
     env: tyro.conf.Positional[str]
@@ -103,7 +105,8 @@ def run(argv: list[str]) -> int:
     real_file = out / "real.npz"
     real = load_demos(save_demos(replace(demos.first(arguments.episodes), path=None), real_file, overwrite=True))
     scale = Scale(random_return(arguments.env, demos.env_kwargs).interval.mean, expert_return(demos))
-    found = [_seed(arguments, real, scale, seed, out / f"seed-{seed}") for seed in range(arguments.seeds)]
+    more = more_episodes(demos, arguments.episodes, arguments.synthetic)
+    found = [_seed(arguments, real, more, scale, seed, out / f"seed-{seed}") for seed in range(arguments.seeds)]
     rows, audits = score_rows(found), audit_rows(found)
     title = f"{arguments.env}, {arguments.algo}, {arguments.episodes} real episode(s), {arguments.seeds} seeds"
     show(rows, title=f"{title}: normalized score of deterministic actions")
@@ -127,8 +130,9 @@ def score_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         difference_interval, seeds``; intervals are Student's t, None with one seed; the first arm has no difference.
     """
     rows = []
-    paired = paired_scores([seed["scores"] for seed in found], ARMS)
-    for arm in ARMS:
+    arms = tuple(found[0]["scores"])
+    paired = paired_scores([seed["scores"] for seed in found], arms)
+    for arm in arms:
         gain = paired[arm].gain
         rows.append(
             {
@@ -153,32 +157,50 @@ def audit_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _seed(arguments: Arguments, real: Demonstrations, scale: Scale, seed: int, out: Path) -> dict[str, Any]:
+def _seed(
+    arguments: Arguments, real: Demonstrations, more: Demonstrations | None, scale: Scale, seed: int, out: Path
+) -> dict[str, Any]:
     """One generator, its samples, and a policy of every arm; what is in ``out`` already is not made again."""
     note = out / "seed.json"
+    done: dict[str, Any] = {"seed": seed, "scores": {}, "transitions": {}}
     if note.is_file():
-        done: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+        done = json.loads(note.read_text(encoding="utf-8"))
+    arms = ARMS if more is not None else ARMS[:-1]
+    if all(arm in done["scores"] for arm in arms):
         return done
     made = _synthetic(arguments, real, seed, out)
-    audited = audit(made, real, config=AuditConfig(rows=AUDIT_ROWS, seed=seed)).summary
     kept = filter_synthetic(made, real, config=arguments.filter, audit=AuditConfig(seed=seed))
-    shares = {f"dropped_{name}": count for name, count in kept.summary["dropped"].items()}
-    shares = {name: None if count is None else count / len(made) for name, count in shares.items()}
-    figures = {name: audited[name] for name in _FIGURES} | {"kept": len(kept.demos) / len(made)} | shares
+    if "audit" not in done:
+        audited = audit(made, real, config=AuditConfig(rows=AUDIT_ROWS, seed=seed)).summary
+        shares = {f"dropped_{name}": count for name, count in kept.summary["dropped"].items()}
+        shares = {name: None if count is None else count / len(made) for name, count in shares.items()}
+        done["audit"] = {name: audited[name] for name in _FIGURES} | {"kept": len(kept.demos) / len(made)} | shares
     config = _settings(arguments)
-    scores, transitions = {}, {}
-    added = (noised(real, arguments.synthetic, seed), made, kept.demos)
-    for arm, data in zip(ARMS, (real, *(join_demos([real, other]) for other in added)), strict=True):
-        folder = out / arm.replace(" + ", "-and-")
+    added = (None, noised(real, arguments.synthetic, seed), made, kept.demos, more)
+    for arm, other in zip(ARMS, added, strict=True):
+        if arm not in arms or arm in done["scores"]:
+            continue
+        data = real if other is None else join_demos([real, other])
+        folder = out / arm.replace(" + ", "-and-").replace(" ", "-")
         summary = imitate(
             arguments.env, data, config=config, seed=seed, out=folder, resume=True, scale=scale, progress=False
         ).summary
-        scores[arm] = summary["normalized_return"]
-        transitions[arm] = data.steps
-        print(f"bench synthetic: seed {seed}, {arm}: {scores[arm]:.3f}", file=sys.stderr, flush=True)
-    result = {"seed": seed, "scores": scores, "transitions": transitions, "audit": figures}
-    write_text_atomic(note, json.dumps(strict_json(result), indent=2) + "\n")
-    return result
+        done["scores"][arm] = summary["normalized_return"]
+        done["transitions"][arm] = data.steps
+        print(f"bench synthetic: seed {seed}, {arm}: {summary['normalized_return']:.3f}", file=sys.stderr, flush=True)
+    write_text_atomic(note, json.dumps(strict_json(done), indent=2) + "\n")
+    return done
+
+
+def more_episodes(demos: Demonstrations, episodes: int, steps: int) -> Demonstrations | None:
+    """The fewest episodes after the first ``episodes`` that hold ``steps`` steps, all where they hold fewer; None where
+    there are none.
+    """
+    held = np.cumsum([len(trajectory) for trajectory in demos.trajectories[episodes:]])
+    if len(held) == 0:
+        return None
+    count = int(np.searchsorted(held, steps)) + 1
+    return replace(demos, trajectories=demos.trajectories[episodes : episodes + count], path=None)
 
 
 def noised(real: Demonstrations, count: int, seed: int) -> Demonstrations:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gail.cli import bench_synthetic
-from gail.cli.bench_synthetic import ARMS, noised, score_rows
+from gail.cli.bench_synthetic import ARMS, more_episodes, noised, score_rows
 from gail.cli.main import main
 from gail.core.statistics import mean_interval
 from gail.demos import Demonstrations, Trajectory, load_demos
@@ -23,13 +23,14 @@ WORDS = [
 
 
 def scored(*seeds: tuple[float, float, float, float]) -> list[dict[str, Any]]:
-    counts = dict(zip(ARMS, (10, 60, 60, 30), strict=True))
-    return [{"scores": dict(zip(ARMS, scores, strict=True)), "transitions": counts} for scores in seeds]
+    arms = ARMS[:4]  # as of a file that holds no more episodes
+    counts = dict(zip(arms, (10, 60, 60, 30), strict=True))
+    return [{"scores": dict(zip(arms, scores, strict=True)), "transitions": counts} for scores in seeds]
 
 
 def test_differences_are_of_the_same_seed() -> None:
     rows = score_rows(scored((0.1, 0.3, 0.3, 0.0), (0.5, 0.6, 0.7, 0.5), (0.9, 1.2, 0.9, 0.7)))
-    assert [row["learned_from"] for row in rows] == list(ARMS)
+    assert [row["learned_from"] for row in rows] == list(ARMS[:4])
     assert rows[0]["difference"] is None and rows[0]["normalized"] == pytest.approx(0.5)
     paired = mean_interval([0.2, 0.1, 0.3])
     assert rows[1]["difference"] == pytest.approx(paired.mean)
@@ -63,17 +64,57 @@ def test_arms_share_the_seeds_generator_and_finished_seeds_are_not_trained_again
     assert main([*words, "--seeds", "1"]) == 0
     assert main([*words, "--seeds", "2"]) == 0
     assert fits == [0, 1]
-    # CartPole's first episode has 500 steps; the filter keeps some of the 60.
-    assert [(seed, real) for seed, _, real in learned] == [(0, 500)] * 4 + [(1, 500)] * 4
+    # CartPole's first episodes have 500 steps each; the filter keeps some of the 60.
+    recorded = [500, 500, 500, 500, 1000]
+    assert [(seed, real) for seed, _, real in learned] == [(seed, real) for seed in (0, 1) for real in recorded]
     assert [steps for _, steps, _ in learned][:3] == [500, 560, 560] and 500 <= learned[3][1] <= 560
+    assert learned[4][1] == 1000
     data = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [row["seeds"] for row in data["rows"]] == [2, 2, 2, 2] and len(data["per_seed"]) == 2
+    assert [(row["learned_from"], row["seeds"]) for row in data["rows"]] == [(arm, 2) for arm in ARMS]
+    assert len(data["per_seed"]) == 2
     assert len(load_demos(tmp_path / "o" / "seed-1" / "synthetic.npz")) == 60
     summary = json.loads((tmp_path / "o" / "seed-0" / "real" / "summary.json").read_text())
     # The scale of all episodes of the file.
     assert summary["expert_return"] == 500.0 and summary["normalized_return"] == data["per_seed"][0]["scores"]["real"]
     assert main([*words, "--seeds", "2", "--synthetic", "61"]) == 2
     assert "cannot resume" in capsys.readouterr().err
+
+
+def test_more_real_episodes_are_the_next_ones_and_as_many_steps_as_are_asked_for() -> None:
+    lengths = (5, 4, 6, 3)
+    episodes = tuple(
+        Trajectory(np.zeros((steps + 1, 1)), np.full(steps, float(place)), None, terminated=False, truncated=True)
+        for place, steps in enumerate(lengths)
+    )
+
+    def chosen(first: int, steps: int) -> list[int] | None:
+        more = more_episodes(Demonstrations(episodes), first, steps)
+        return None if more is None else [int(trajectory.actions[0]) for trajectory in more]
+
+    assert [chosen(1, steps) for steps in (1, 4, 5, 10, 11, 99)] == [[1], [1], [1, 2], [1, 2], [1, 2, 3], [1, 2, 3]]
+    assert chosen(3, 99) == [3] and chosen(4, 1) is None
+
+
+def test_an_arm_that_a_finished_seed_lacks_is_trained_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*WORDS, "--seeds", "1", "--out", str(tmp_path)]
+    assert main(words) == 0
+    note = tmp_path / "seed-0" / "seed.json"
+    whole = json.loads(note.read_text())
+    part = json.loads(note.read_text())
+    del part["scores"]["real + more real"], part["transitions"]["real + more real"]
+    note.write_text(json.dumps(part))
+    trained: list[int] = []
+    imitate = bench_synthetic.imitate
+
+    def training(env_id: str, data: Any, **options: Any) -> Any:
+        trained.append(data.steps)
+        return imitate(env_id, data, **options)
+
+    monkeypatch.setattr(bench_synthetic, "imitate", training)
+    assert main(words) == 0
+    assert trained == [1000] and json.loads(note.read_text()) == whole
 
 
 def test_noise_moves_states_by_a_twentieth_of_their_spread_and_leaves_actions_and_the_file_alone() -> None:
