@@ -20,7 +20,7 @@ from torch import Tensor
 from gail.core.errors import EnvironmentFault, InputError
 from gail.demos.simulator import classic_state
 from gail.envs import make_vec
-from gail.envs.ids import require_registered
+from gail.envs.ids import names_code
 from gail.envs.make import resolve_env
 from gail.envs.mujoco import MujocoVecEnv
 from gail.envs.mujoco_family import MUJOCO_IDS
@@ -62,15 +62,17 @@ class Simulator:
 
         Raises:
             CannotReplay: where there is no such environment, or its state cannot be set from an observation.
-            InputError: where the file names code, or keywords that the environment does not take.
+            InputError: where the file names keywords that the environment does not take.
         """
         if env_id is None:
             raise CannotReplay(f"{where} names no environment (--env ID says which)")
-        env_id, kwargs = resolve_env(require_registered(env_id, where), env_kwargs)
+        # Code of the user's own is never one of ours, so none that a file names is run to find that out.
+        if not names_code(env_id):
+            env_id, env_kwargs = resolve_env(env_id, env_kwargs)
         if env_id not in (*MUJOCO_IDS, *NATIVE_IDS):
             raise CannotReplay(f"{env_id}: there is no simulator whose state can be set from an observation")
         backend = "mujoco" if env_id in MUJOCO_IDS else "native"
-        self.env: VecEnv = make_vec(env_id, _BATCH, backend=backend, **kwargs)
+        self.env: VecEnv = make_vec(env_id, _BATCH, backend=backend, **env_kwargs)
         self._put, self._shows = _setter(self.env)
         self.shape = self.env.observation_space.shape
 

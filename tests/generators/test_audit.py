@@ -14,7 +14,7 @@ from gail.core.errors import InputError
 from gail.demos import Demonstrations, Trajectory, load_demos
 from gail.demos.bundled import bundled_demos
 from gail.envs import make_vec
-from gail.generators import AuditConfig, audit
+from gail.generators import AuditConfig, audit, filter_synthetic
 
 CONFIG = AuditConfig(rows=500)
 QUICK = AuditConfig(rows=100)
@@ -152,6 +152,14 @@ def test_without_a_simulator_the_other_checks_run_and_the_reason_is_said() -> No
     assert "state can be set" in named["skipped"]["dynamics"]
     named = audit(made, replace(real, env_id="Reacher-v5"), config=QUICK).summary
     assert "do not list positions" in named["skipped"]["dynamics"]
+
+
+def test_an_environment_of_ones_own_leaves_the_other_checks_and_is_not_run() -> None:
+    rng = np.random.default_rng(0)
+    real, made = (replace(rows(rng.normal(size=(80, 3))), env_id="missing.py:Mine") for _ in range(2))
+    summary = audit(made, real, config=QUICK).summary
+    assert summary["skipped"]["dynamics"].startswith("missing.py:Mine: there is no simulator")
+    assert summary["auc"] is not None and filter_synthetic(made, real, audit=QUICK).summary["kept"] > 0
 
 
 def test_a_set_that_cannot_be_compared_is_one_clear_error() -> None:
