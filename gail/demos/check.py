@@ -73,7 +73,9 @@ def inspect_demos(
         *_check_in_environment(demos, env_id, env_kwargs, simulate),
     ]
     if demos.returns is None:
-        results.append(SkippedCheck("zero-returns", "rewards are not recorded"))
+        unrelated = demos.kind == "transitions"
+        reason = "the rows are unrelated steps, not episodes" if unrelated else "rewards are not recorded"
+        results.append(SkippedCheck("zero-returns", reason))
     findings = tuple(result for result in results if isinstance(result, Finding))
     skipped = tuple(dict.fromkeys(result for result in results if isinstance(result, SkippedCheck)))
     return CheckReport(findings, skipped)

@@ -20,6 +20,7 @@ from gail.demos import (
     load_demos,
     save_demos,
 )
+from gail.demos.join import unrelated_transitions
 
 FILES = (
     "CartPole-v1",
@@ -304,6 +305,11 @@ def test_unknown_end_flags_are_no_defect_but_listed_as_unchecked(play):
     report = inspect_demos(unknown)
     assert report.findings == ()
     assert [skip.rule for skip in report.skipped] == ["cut-without-truncated"]
+
+
+def test_rewarded_unrelated_steps_are_not_said_to_lack_rewards(play):
+    report = inspect_demos(unrelated_transitions(play("Pendulum-v1", episodes=2)))
+    assert {skip.rule: skip.reason for skip in report.skipped}["zero-returns"].startswith("the rows are unrelated")
 
 
 def test_without_an_environment_only_the_numbers_are_checked(play):
