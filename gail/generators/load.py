@@ -89,6 +89,9 @@ def load_data(
         demos = source if isinstance(source, Demonstrations) else load_demos(source)
         if len(demos) == 0:
             raise InputError(f"{demos.path or 'demonstrations'}: holds no episodes")
+        if kind in _WINDOWS and demos.kind == "transitions":
+            where = demos.path or "demonstrations"
+            raise InputError(f"{where}: holds unrelated transitions, expected episodes, which {kind} are windows of")
         if kind == "segments":
             return segment_data(demos, length=config.length or 32, holdout=config.holdout)
         if kind == "returns":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from toy_data import make_demos
 
 from gail.core.errors import InputError
+from gail.demos.join import unrelated_transitions
 from gail.demos.types import Demonstrations
 from gail.generators.fields import Scaling
 from gail.generators.load import DataConfig, load_data
@@ -132,3 +134,10 @@ def test_segments_need_rewards() -> None:
     with pytest.raises(InputError, match="'rewards' is missing"):
         load_data(replace(demos, trajectories=bare), DataConfig(data_kind="segments"))
     assert transition_data(replace(demos, trajectories=bare)).codec.rewards is False
+
+
+@pytest.mark.parametrize("kind", ["segments", "returns", "innovations"])
+def test_windows_are_not_made_of_unrelated_transitions(kind: Literal["segments", "returns", "innovations"]) -> None:
+    steps = unrelated_transitions(make_demos())
+    with pytest.raises(InputError, match="holds unrelated transitions, expected episodes"):
+        load_data(steps, DataConfig(data_kind=kind, length=2))
