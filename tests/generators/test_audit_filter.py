@@ -139,6 +139,12 @@ def test_recorded_rows_are_not_judged_as_synthetic_nor_synthetic_ones_taken_for_
         filter_synthetic(made, join_demos([real, made]), audit=QUICK)
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_threshold_that_is_no_share_is_refused(share: float) -> None:
+    with pytest.raises(InputError, match=r"filter.least_real: .*, expected a share from 0 to 1"):
+        FilterConfig(least_real=share)
+
+
 def test_the_command_writes_what_passes_and_says_why_the_rest_does_not(
     play: Demonstrations, real: Demonstrations, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
