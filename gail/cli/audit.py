@@ -12,6 +12,7 @@ from gail.cli.options import Common, default_out, parse, parse_kwargs, print_jso
 from gail.core.errors import InputError
 from gail.core.files import is_unused
 from gail.demos import save_demos
+from gail.demos.save import require_name
 from gail.generators import AuditConfig, FilterConfig, Filtered, audit, filter_synthetic
 from gail.report.audit import audit_report, audit_table
 
@@ -48,8 +49,10 @@ def run(argv: list[str]) -> int:
     out = arguments.out or default_out("audit", arguments.synthetic.stem, "synthetic")
     if out.exists() and not (out.is_dir() and is_unused(out)):
         raise InputError(f"{out}: exists already; choose another --out")
-    if arguments.keep is not None and arguments.keep.exists():
-        raise InputError(f"{arguments.keep}: exists already; choose another --keep")
+    if arguments.keep is not None:
+        if arguments.keep.exists():
+            raise InputError(f"{arguments.keep}: exists already; choose another --keep")
+        require_name(arguments.keep)
     sets: dict[str, Any] = {
         "train": arguments.train,
         "env_id": arguments.env,

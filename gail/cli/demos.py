@@ -17,6 +17,7 @@ from gail.core.errors import InputError
 from gail.demos import Columns, Demonstrations, describe, inspect_demos, join_demos, load_demos, save_demos
 from gail.demos.origin import describe_origin
 from gail.demos.replay import replay, replay_native
+from gail.demos.save import require_name
 from gail.envs import env_text
 
 
@@ -226,6 +227,7 @@ def _collect(argv: list[str]) -> int:
         raise InputError(f"--episodes: {arguments.episodes}, expected at least 1")
     if arguments.out.exists():
         raise InputError(f"{arguments.out}: exists already; choose another --out")
+    require_name(arguments.out)
     found = find_policy(arguments.policy, arguments.env, parse_kwargs(arguments.env_kwargs), sb3=arguments.sb3)
     if found.note:
         print(found.note)
@@ -248,6 +250,7 @@ def _replay(argv: list[str]) -> int:
     out = arguments.out
     if out.exists():
         raise InputError(f"{out}: exists already; choose another --out")
+    require_name(out, arguments.to)
     if arguments.native and (out.suffix != ".npz" or arguments.to == "minari"):
         raise InputError(f"{out}: --native writes .npz only; convert it where it fits into memory")
     result = (

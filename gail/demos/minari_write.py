@@ -30,13 +30,8 @@ def write_minari(demos: Demonstrations, path: Path, *, overwrite: bool = False) 
         InputError: where ``path`` exists and ``overwrite`` is False, the name is no Minari id, rewards are
             missing (Minari has no place for unknown ones), or the folder cannot be written.
     """
-    from minari.dataset.minari_dataset import parse_dataset_id
-
     refuse_existing(path, overwrite)
-    try:
-        parse_dataset_id(path.name)
-    except ValueError:
-        raise InputError(f"{path}: expected a folder named like 'hopper-expert-v0' (a Minari dataset id)") from None
+    require_minari_id(path)
     if not demos.trajectories:
         raise InputError(f"{path}: nothing to write: expected at least one episode")
     for index, trajectory in enumerate(demos):
@@ -60,6 +55,23 @@ def write_minari(demos: Demonstrations, path: Path, *, overwrite: bool = False) 
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def require_minari_id(path: Path) -> None:
+    """Refuse a folder that Minari would not find.
+
+    Raises:
+        InputError: where its name is no Minari id.
+    """
+    from minari.dataset.minari_dataset import parse_dataset_id
+
+    try:
+        parse_dataset_id(path.name)
+    except (ValueError, TypeError):  # TypeError: a name without a version
+        raise InputError(
+            f"{path}: expected a folder named like 'hopper-expert-v0' (a Minari dataset id), or a name that ends in "
+            ".npz"
+        ) from None
 
 
 def _write_hdf5(demos: Demonstrations, path: Path) -> None:

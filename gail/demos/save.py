@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gail.core.errors import InputError
-from gail.demos.minari_write import write_minari
+from gail.demos.minari_write import require_minari_id, write_minari
 from gail.demos.npz import write_flat_npz
 from gail.demos.types import Demonstrations
 
@@ -32,8 +32,19 @@ def save_demos(demos: Demonstrations, path: str | Path, format: str | None = Non
         InputError: where ``path`` exists and ``overwrite`` is False, or ``demos`` does not fit the layout.
     """
     path = Path(path)
+    WRITERS[require_name(path, format)](demos, path, overwrite=overwrite)
+    return path
+
+
+def require_name(path: Path, format: str | None = None) -> str:
+    """The format that :func:`save_demos` writes to ``path``: asked before the work whose result is to go there.
+
+    Raises:
+        InputError: where there is no such format, or none of its files has such a name.
+    """
     kind = format or ("npz" if path.suffix == ".npz" else "minari")
     if kind not in WRITERS:
         raise InputError(f"{path}: format: expected {' or '.join(WRITERS)}, found {kind!r}")
-    WRITERS[kind](demos, path, overwrite=overwrite)
-    return path
+    if kind == "minari":
+        require_minari_id(path)
+    return kind

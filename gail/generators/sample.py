@@ -20,6 +20,7 @@ from gail.core.progress import ProgressBar
 from gail.core.random import make_generator
 from gail.demos import Demonstrations, save_demos
 from gail.demos.npz import write_flat_npz_blocks
+from gail.demos.save import require_name
 from gail.generators.fit import FitResult
 from gail.generators.generator import Generator
 from gail.generators.innovations import InnovationCodec
@@ -150,8 +151,12 @@ def _prepare(
         fitted = model if isinstance(model, FittedGenerator) else load_generator(model, resolve_device(device))
     n = _asked(fitted.model.codec.kind, given)
     path = Path(out) if out is not None else None
-    if path is not None and not (is_unused(path) if path.is_dir() else not path.exists()):
-        raise InputError(f"{path}: exists already; choose another name")
+    if path is not None:
+        writes_demos = fitted.model.codec.kind in _ASKED_BY
+        if not (is_unused(path) if path.is_dir() and not writes_demos else not path.exists()):
+            raise InputError(f"{path}: exists already; choose another name")
+        if writes_demos:
+            require_name(path)
     return fitted, n, path
 
 

@@ -13,6 +13,7 @@ from gail.agents.policy import RandomPolicy
 from gail.cli.main import main
 from gail.demos import save_demos
 from gail.envs import make_vec
+from gail.generators import fit
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,21 @@ def test_an_existing_run_is_not_overwritten(demos: Path, tmp_path: Path, capsys:
     assert [p.name for p in (tmp_path / "o").iterdir()] == ["precious.txt"]
     line = refused(capsys, "demos", "convert", str(demos), "-o", str(demos))
     assert "exists" in line
+
+
+def test_a_name_that_no_demonstrations_have_is_refused_before_the_work(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit("vae", demos, steps=1, previews=0, progress=False, hidden=(4,), out=tmp_path / "model")
+    kept, audit = str(tmp_path / "kept"), str(tmp_path / "audit")
+    for words in (
+        ("demos", "collect", "gail.agents:RandomPolicy", "--env", "NoSuchEnv-v0", "-o", kept),
+        ("demos", "replay", str(tmp_path / "nowhere.npz"), "-o", kept),
+        ("audit", str(tmp_path / "nowhere.npz"), "--real", str(demos), "--out", audit, "--keep", kept),
+        ("sample", str(tmp_path / "model"), "--transitions", "5", "--label", "7", "-o", kept),
+    ):
+        line = refused(capsys, *words)
+        assert kept in line and "Minari dataset id" in line and ".npz" in line
 
 
 def test_a_full_disk_is_one_line(

@@ -76,6 +76,7 @@ def test_what_minari_cannot_hold_is_refused_and_nothing_is_left(demos, minari_ro
     for bad, name, words in (
         (nameless, "d-v0", "no rewards"),
         (demos, "a b!", "Minari dataset id"),
+        (demos, "without-a-version", "Minari dataset id"),
     ):
         with pytest.raises(InputError, match=words):
             save_demos(bad, minari_root / name, format="minari")
