@@ -23,6 +23,7 @@ from gail.core.rundir import open_run, strict_json
 from gail.demos import Demonstrations, join_demos, load_demos, save_demos
 from gail.demos.origin import expert_return
 from gail.demos.types import single_steps, to_transitions
+from gail.envs import may_be, resolve_env
 from gail.generators import AuditConfig, FilterConfig, audit, filter_synthetic, fit, sample
 from gail.generators.audit import NOISE
 from gail.imitation import ImitationConfig, imitate, recipe
@@ -93,6 +94,8 @@ def run(argv: list[str]) -> int:
     arguments = parse(Arguments, argv, prog="gail bench synthetic", description="Does synthetic data help?")
     path = arguments.demos or demo_file(arguments.env, None)
     demos = load_demos(path)
+    if not may_be(resolve_env(arguments.env)[0], demos.env_id):
+        raise InputError(f"{path}: env_id is {demos.env_id!r}, expected {arguments.env!r}")
     if demos.kind != "episodes" or expert_return(demos) is None:
         raise InputError(f"{path}: expected recorded episodes with rewards, by which scores are normalized")
     if arguments.episodes > len(demos):

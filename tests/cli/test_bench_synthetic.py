@@ -13,7 +13,7 @@ from gail.cli import bench_synthetic
 from gail.cli.bench_synthetic import ARMS, more_episodes, noised, score_rows
 from gail.cli.main import main
 from gail.core.statistics import mean_interval
-from gail.demos import Demonstrations, Trajectory, load_demos
+from gail.demos import Demonstrations, Trajectory, bundled_demos, load_demos
 from gail.demos.origin import recorded_steps
 
 WORDS = [
@@ -130,6 +130,16 @@ def test_noise_moves_states_by_a_twentieth_of_their_spread_and_leaves_actions_an
         np.testing.assert_allclose(moved.std(axis=0), 0.05 * states[:-1].std(axis=0), rtol=0.05)
     assert [t.terminated for t in made] == (rows == 299).tolist()
     np.testing.assert_array_equal(real.trajectories[0].observations, states)
+
+
+def test_another_environments_file_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = str(bundled_demos("Hopper-v5"))
+    assert main([*WORDS, "--demos", other, "--out", str(tmp_path / "o")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"{other}: env_id is 'Hopper-v5', expected 'CartPole-v1'" in error
+    assert not (tmp_path / "o").exists()
 
 
 def test_more_episodes_than_there_are_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
