@@ -131,7 +131,8 @@ class World(VecEnv):
         return self._starts[chosen]
 
     def _observe(self, state: Tensor) -> Tensor:
-        return state.reshape(self.num_envs, *self._obs_shape).to(self._obs_dtype, copy=True)
+        seen = state.reshape(self.num_envs, *self._obs_shape)
+        return (seen if self._obs_dtype.is_floating_point else seen.round()).to(self._obs_dtype, copy=True)
 
     def state_dict(self) -> State:
         """States, the network's memory, stream keys, episode numbers and elapsed steps."""

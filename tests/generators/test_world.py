@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -84,6 +85,29 @@ def test_environment_i_does_not_depend_on_how_many_there_are(walker: FitResult) 
     for _ in range(10):
         a, b = few.step(torch.ones(2, 1)), many.step(torch.ones(9, 1))
         assert torch.allclose(a.obs, b.obs[:2], atol=1e-4) and torch.equal(a.terminated, b.terminated[:2])
+
+
+class Counter(gym.Env):
+    """Only its spaces count."""
+
+    observation_space = gym.spaces.Box(-200, 200, (1,), np.int32)
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+
+def test_whole_numbers_are_seen_as_the_nearest_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(gym.registry, "Counter-v0", gym.envs.registration.EnvSpec("Counter-v0", Counter))
+    rng = np.random.default_rng(0)
+    episodes = tuple(
+        Trajectory(rng.integers(-200, 201, (9, 1), np.int32), rng.random((8, 1), np.float32), np.ones(8), False, True)
+        for _ in range(20)
+    )
+    demos = Demonstrations(episodes, env_id="Counter-v0")
+    model = fit("mdrnn", demos, data_kind="segments", length=4, steps=1, width=4, previews=0, progress=False)
+    env = World(50, run=model)
+    env.reset(0)
+    seen, state = env.step(torch.zeros(50, 1)).obs, env.state_dict()["state"]
+    assert seen.dtype == torch.int32 and (state - state.trunc()).abs().max() > 0.5
+    assert (seen - state).abs().max() <= 0.5
 
 
 def test_an_expert_trains_inside_it_from_the_command_line(tmp_path: Path) -> None:
