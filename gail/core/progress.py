@@ -64,9 +64,7 @@ class ProgressBar:
             self._bar.update(self._task, completed=min(step, self.total), rate=f"{rate:,.0f}/s", values=shown)
         elif now - self._last_line > _PLAIN_SECONDS or step >= self.total:
             self._last_line = now
-            left = (self.total - step) / rate if rate > 0 else float("inf")
-            print(
-                f"{self.title}: {step:,}/{self.total:,} {self.unit}  {rate:,.0f}/s  ETA {max(left, 0):.0f} s  {shown}",
-                file=sys.stderr,
-                flush=True,
-            )
+            # Work that was done at the first look has no rate yet.
+            pace = f"{rate:,.0f}/s  ETA {max(self.total - step, 0) / rate:.0f} s" if rate > 0 else ""
+            said = filter(None, (f"{self.title}: {step:,}/{self.total:,} {self.unit}", pace, shown))
+            print("  ".join(said), file=sys.stderr, flush=True)

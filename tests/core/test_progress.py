@@ -22,3 +22,9 @@ def test_a_disabled_bar_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar("t", total=10, enabled=False) as bar:
         bar.update(10)
     assert capsys.readouterr().err == ""
+
+
+def test_work_that_is_done_at_once_claims_no_rate(capsys) -> None:
+    with ProgressBar("recording", 4, unit="episodes") as bar:
+        bar.update(4)
+    assert capsys.readouterr().err == "recording: 4/4 episodes\n"
