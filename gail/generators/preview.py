@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
@@ -94,6 +95,7 @@ def _panels(count: int) -> tuple[Figure, list[Any]]:
     axes = [figure.add_subplot(rows, columns, place + 1) for place in range(count)]
     for panel in axes:
         panel.tick_params(labelsize=7)
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=4))
         panel.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
