@@ -83,7 +83,8 @@ def run(argv: list[str]) -> int:
     show([{name: summary[name] for name in names}], title=f"{arguments.data}")
     if summary["held_out"]:
         show([summary["held_out"]], title=f"on {summary['held_out_items']:,} held-out items")
-    print(f"run directory: {out} (pictures of samples in {out / 'samples'})")
+    samples = out / "samples"
+    print(f"run directory: {out}" + (f" (pictures of samples in {samples})" if samples.is_dir() else ""))
     if arguments.common.json:
         print_json({**summary, "out": str(out)})
     return 0

@@ -41,8 +41,10 @@ def test_settings_from_a_file_are_overridden_by_flags(
     (tmp_path / "c.toml").write_text("[training]\nsteps = 3\nbatch_size = 4\n[model]\nhidden = [8]\nlatent = 2\n")
     argv = ["fit", "vae", "--data", str(demos), "--config", str(tmp_path / "c.toml"), "--steps", "2", "--previews", "0"]
     assert main([*argv, "--out", str(tmp_path / "run"), "--json"]) == 0
-    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    lines = capsys.readouterr().out.splitlines()
+    summary = json.loads(lines[-1])
     assert summary["steps"] == 2 and summary["batch_size"] == 4
+    assert lines[-2] == f"run directory: {tmp_path / 'run'}"  # without previews there are no pictures to point to
 
 
 @pytest.mark.parametrize(
