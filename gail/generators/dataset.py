@@ -39,7 +39,7 @@ class Codec(Protocol):
         """The product that samples ``[n, *shape]`` stand for."""
 
     def to_tree(self) -> dict[str, Any]:
-        """Tensors and JSON values from which :func:`gail.generators.codecs.codec_from_tree` builds it again."""
+        """Tensors and JSON values from which :func:`gail.generators.load.codec_from_tree` builds it again."""
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,11 @@ def _drawings(found: Audit) -> list[_Drawing]:
             "Kolmogorov-Smirnov statistic of state, action and next state: 0 is the same distribution.",
             _draw_columns,
         ),
-        ("Columns that differ most", "Histograms, worst first.", _draw_histograms),
+        (
+            "Columns that differ most",
+            "Histograms, worst first: each column less its real mean, in units of its real spread.",
+            _draw_histograms,
+        ),
         (
             "Correlations",
             "Each dot is a pair of columns; on the diagonal the synthetic set has the real correlation.",
