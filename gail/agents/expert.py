@@ -262,7 +262,9 @@ def _dqn(env: VecEnv, config: ExpertConfig, seed: int, make: MakeSynthesizer | N
             "synthetic": make_generator(seed, "synthetic", env.device),
         },
         clip_rewards=config.clip_rewards,
-        synthesizer=_synthesizer(env, config.dqn.synthetic, gym.spaces.MultiDiscrete([policy.count]), seed, make),
+        synthesizer=_synthesizer(
+            env, config.dqn.synthetic, gym.spaces.MultiDiscrete([policy.count]), config.steps, seed, make
+        ),
     )
 
 
@@ -283,12 +285,12 @@ def _sac(env: VecEnv, config: ExpertConfig, seed: int, make: MakeSynthesizer | N
                 "synthetic": make_generator(seed, "synthetic", env.device),
             },
             clip_rewards=config.clip_rewards,
-            synthesizer=_synthesizer(env, config.sac.synthetic, samples, seed, make),
+            synthesizer=_synthesizer(env, config.sac.synthetic, samples, config.steps, seed, make),
         )
 
 
 def _synthesizer(
-    env: VecEnv, config: SyntheticConfig, samples: gym.Space, seed: int, make: MakeSynthesizer | None
+    env: VecEnv, config: SyntheticConfig, samples: gym.Space, steps: int, seed: int, make: MakeSynthesizer | None
 ) -> Synthesizer | None:
     if config.share == 0:
         return None
@@ -297,6 +299,7 @@ def _synthesizer(
             "synthetic.share: is above 0, expected a synthesizer, for example "
             "train_expert(..., synthesizer=gail.ReplayModel)"
         )
+    config.require_refit(steps)
     require_vectors(env.observation_space, env.env_id)
     return make(config, env.observation_space, samples, seed, env.device)
 

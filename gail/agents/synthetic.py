@@ -62,6 +62,18 @@ class SyntheticConfig:
             raise InputError(f"synthetic.share: {self.share} of {batch_size} rows is none, expected 0 or at least one")
         return count
 
+    def require_refit(self, steps: int) -> None:
+        """Refuse a run that ends before the player has learned once: it would be plain without saying so.
+
+        Raises:
+            InputError: where there is a share, but the first of ``steps`` that it learns at is past them.
+        """
+        if self.share > 0 and self.refit_every >= steps:
+            raise InputError(
+                f"synthetic.refit_every: {self.refit_every}, expected less than the {steps} steps of the run, in which "
+                "no row would be synthetic otherwise"
+            )
+
 
 class Synthesizer(Protocol):
     """A generative player, as the learner sees it."""

@@ -58,6 +58,11 @@ def run(argv: list[str]) -> int:
         "env_id": arguments.env,
         "env_kwargs": parse_kwargs(arguments.env_kwargs),
     }
+    kept = None
+    if arguments.keep is not None:
+        kept = filter_synthetic(
+            arguments.synthetic, arguments.real, config=arguments.filter, audit=arguments.audit, **sets
+        )
     found = audit(arguments.synthetic, arguments.real, config=arguments.audit, **sets)
     page = audit_report(found, out, png=arguments.png)
     show(audit_table(found), title=f"{arguments.synthetic} beside {arguments.real}")
@@ -74,10 +79,7 @@ def run(argv: list[str]) -> int:
         )
     print(page)
     said = {**found.summary, "out": str(out)}
-    if arguments.keep is not None:
-        kept = filter_synthetic(
-            arguments.synthetic, arguments.real, config=arguments.filter, audit=arguments.audit, **sets
-        )
+    if kept is not None and arguments.keep is not None:
         print(_sentence(kept, arguments.keep))
         if kept.demos.trajectories:
             save_demos(kept.demos, arguments.keep)

@@ -88,6 +88,9 @@ def run(argv: list[str]) -> int:
     if settings.algo not in ("dqn", "sac"):
         raise InputError(f"--algo: {settings.algo!r}, expected dqn or sac, which learn from a replay")
     refuse_unread_flags(argv, settings.algo, OWN_ALGORITHMS)
+    for arm in arms:
+        learner = arm_settings(settings, arm)
+        (learner.dqn if settings.algo == "dqn" else learner.sac).synthetic.require_refit(settings.steps)
     with open_vec(arguments.env, 1) as probe:
         require_vectors(probe.observation_space, probe.env_id)
     out = arguments.out or default_out("bench", arguments.env, f"replay-{settings.algo}")

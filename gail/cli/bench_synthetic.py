@@ -21,6 +21,7 @@ from gail.core.errors import InputError
 from gail.core.files import write_text_atomic
 from gail.core.rundir import open_run, strict_json
 from gail.demos import Demonstrations, join_demos, load_demos, save_demos
+from gail.demos.info import file_hash
 from gail.demos.origin import expert_return
 from gail.demos.types import single_steps, to_transitions
 from gail.envs import may_be, resolve_env
@@ -96,18 +97,24 @@ def run(argv: list[str]) -> int:
     demos = load_demos(path)
     if not may_be(resolve_env(arguments.env)[0], demos.env_id):
         raise InputError(f"{path}: env_id is {demos.env_id!r}, expected {arguments.env!r}")
-    if demos.kind != "episodes" or expert_return(demos) is None:
+    expert = expert_return(demos)
+    if demos.kind != "episodes" or expert is None:
         raise InputError(f"{path}: expected recorded episodes with rewards, by which scores are normalized")
     if arguments.episodes > len(demos):
         raise InputError(f"--episodes: {arguments.episodes}, but {path} holds {len(demos)}")
+    scale = Scale(random_return(arguments.env, demos.env_kwargs).interval.mean, expert)
+    if expert <= scale.random:
+        raise InputError(
+            f"{path}: its mean return is {expert:.4g}, expected more than random play's {scale.random:.4g}"
+        )
     out = arguments.out or default_out("bench", arguments.env, f"synthetic-{arguments.algo}")
     if arguments.out is None:
         print(f"runs: {out}", file=sys.stderr, flush=True)
     settings = {k: v for k, v in asdict(arguments).items() if k not in ("out", "common", "seeds", "demos")}
+    settings["demos_sha256"] = file_hash(path)
     open_run(out, {"run": {"verb": "bench synthetic", **settings}}, resume=True, provenance={"demos": str(path)})
     real_file = out / "real.npz"
     real = load_demos(save_demos(replace(demos.first(arguments.episodes), path=None), real_file, overwrite=True))
-    scale = Scale(random_return(arguments.env, demos.env_kwargs).interval.mean, expert_return(demos))
     more = more_episodes(demos, arguments.episodes, arguments.synthetic)
     found = [_seed(arguments, real, more, scale, seed, out / f"seed-{seed}") for seed in range(arguments.seeds)]
     rows, audits = score_rows(found), audit_rows(found)

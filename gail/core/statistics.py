@@ -40,6 +40,8 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
 
 
 def normalized(value: float, random: float, expert: float) -> float:
-    """``(value - random) / (expert - random)``: 0 plays like random, 1 like the expert; nan where both are equal."""
+    """``(value - random) / (expert - random)``: 0 plays like random, 1 like the expert; nan where the expert is no
+    better than random play, on whose scale worse would count as better.
+    """
     span = expert - random
-    return (value - random) / span if span != 0 else float("nan")
+    return (value - random) / span if span > 0 else float("nan")

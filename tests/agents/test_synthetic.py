@@ -209,6 +209,12 @@ def test_a_share_needs_a_synthesizer() -> None:
         train_expert("CartPole-v1", config=config, progress=False)
 
 
+def test_a_run_that_ends_before_the_first_training_of_the_player_is_refused() -> None:
+    config = ExpertConfig("dqn", steps=1_000, dqn=DQNConfig(synthetic=CONFIG))
+    with pytest.raises(InputError, match=r"synthetic\.refit_every: 1000, expected less than the 1000 steps"):
+        train_expert("CartPole-v1", config=config, synthesizer=ReplayModel, progress=False)
+
+
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(InputError, match=r"synthetic\.share: 1\.5, expected a share"):
         SyntheticConfig(share=1.5)

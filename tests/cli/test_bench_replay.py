@@ -87,9 +87,12 @@ def test_every_arm_takes_the_same_steps_and_finished_runs_are_not_trained_again(
         (["CartPole-v1"], "--algo: 'ppo', expected dqn or sac"),
         (["--algo", "dqn"], "the environment comes first"),
         (["ALE/Pong-v5", "--algo", "dqn"], "ALE/Pong-v5 shows images (4x84x84 bytes), expected vectors"),
+        (["CartPole-v1", "--algo", "dqn", "--steps", "9999"], "refit_every: 10000, expected less than the 9999 steps"),
     ],
 )
-def test_what_has_no_replay_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_compared_is_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["bench", "replay", *words]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from gail.cli import bench_synthetic
 from gail.cli.bench_synthetic import ARMS, more_episodes, noised, score_rows
 from gail.cli.main import main
 from gail.core.statistics import mean_interval
-from gail.demos import Demonstrations, Trajectory, bundled_demos, load_demos
+from gail.demos import Demonstrations, Trajectory, bundled_demos, load_demos, save_demos
 from gail.demos.origin import recorded_steps
 
 WORDS = [
@@ -115,6 +116,25 @@ def test_an_arm_that_a_finished_seed_lacks_is_trained_alone(
     monkeypatch.setattr(bench_synthetic, "imitate", training)
     assert main(words) == 0
     assert trained == [1000] and json.loads(note.read_text()) == whole
+    other = tmp_path / "other.npz"
+    demos = load_demos(bundled_demos("CartPole-v1"))
+    save_demos(replace(demos, trajectories=demos.trajectories[1:]), other)
+    assert main([*words, "--demos", str(other)]) == 2
+    assert "cannot resume, run.demos_sha256 was" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_better_than_random_play_scales_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demos = load_demos(bundled_demos("CartPole-v1"))
+    short = tuple(
+        Trajectory(t.observations[:6], t.actions[:5], np.ones(5), terminated=True, truncated=False) for t in demos
+    )
+    path = save_demos(replace(demos, trajectories=short), tmp_path / "short.npz")
+    assert main([*WORDS, "--demos", str(path), "--out", str(tmp_path / "o")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "its mean return is 5, expected more than random play's 2" in error
+    assert not (tmp_path / "o").exists()
 
 
 def test_noise_moves_states_by_a_twentieth_of_their_spread_and_leaves_actions_and_the_file_alone() -> None:

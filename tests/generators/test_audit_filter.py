@@ -160,6 +160,10 @@ def test_the_command_writes_what_passes_and_says_why_the_rest_does_not(
     assert f"kept {len(kept)} of 150 transitions; dropped: 0 dynamics error above 0.01, " in lines[-2]
     assert main([*words, "--out", str(tmp_path / "again")]) == 2
     assert "k.npz: exists already" in capsys.readouterr().err and not (tmp_path / "again").exists()
+    joined = save_demos(join_demos([real, load_demos(made)]), tmp_path / "joined.npz")
+    late = ["--keep", str(tmp_path / "late.npz"), "--out", str(tmp_path / "late")]
+    assert main(["audit", str(joined), "--real", str(recorded), *late]) == 2
+    assert "is joined of several sets" in capsys.readouterr().err and not (tmp_path / "late").exists()
     impossible = tuple(shuffled(row, -row.observations[1]) for row in unrelated_transitions(fresh))
     wrong = save_demos(generated(replace(fresh, trajectories=impossible, kind="transitions")), tmp_path / "wrong.npz")
     nothing = tmp_path / "none.npz"
