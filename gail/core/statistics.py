@@ -40,8 +40,6 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
 
 
 def normalized(value: float, random: float, expert: float) -> float:
-    """``(value - random) / (expert - random)``: 0 plays like random, 1 like the expert; nan where the expert is no
-    better than random play, on whose scale worse would count as better.
-    """
+    """``(value - random) / (expert - random)``: 0 plays like random, 1 like the expert; nan where both are equal."""
     span = expert - random
-    return (value - random) / span if span > 0 else float("nan")
+    return (value - random) / span if span != 0 else float("nan")

@@ -60,4 +60,3 @@ def test_normalized_scores_work_where_returns_are_negative() -> None:
 def test_normalized_scores_are_unknown_where_the_expert_is_no_better_than_random() -> None:
     assert math.isnan(normalized(3.0, random=3.0, expert=3.0))
     assert math.isnan(normalized(5.0, random=3.0, expert=3.0))
-    assert math.isnan(normalized(1.0, random=3.0, expert=2.0))  # not 2: worse would count as better
