@@ -46,10 +46,8 @@ class SyntheticConfig:
     terminates (HalfCheetah), it changes nothing."""
 
     def __post_init__(self) -> None:
-        require("synthetic", self, at_least={"refit_every": 1, "updates": 1, "rows": 1})
-        for name in ("share", "rare"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"synthetic.{name}: {getattr(self, name)}, expected a share from 0 to 1")
+        lowest = {"refit_every": 1, "updates": 1, "rows": 1}
+        require("synthetic", self, at_least=lowest, shares=("share", "rare"))
 
     def count(self, batch_size: int) -> int:
         """How many rows of a minibatch the share is.

@@ -172,34 +172,32 @@ def _seed(
 ) -> dict[str, Any]:
     """One generator, its samples, and a policy of every arm; what is in ``out`` already is not made again."""
     note = out / "seed.json"
-    done: dict[str, Any] = {"seed": seed, "scores": {}, "transitions": {}}
     if note.is_file():
-        done = json.loads(note.read_text(encoding="utf-8"))
-    arms = ARMS if more is not None else ARMS[:-1]
-    if all(arm in done["scores"] for arm in arms):
+        done: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
         return done
     made = _synthetic(arguments, real, seed, out)
+    audited = audit(made, real, config=AuditConfig(rows=AUDIT_ROWS, seed=seed)).summary
     kept = filter_synthetic(made, real, config=arguments.filter, audit=AuditConfig(seed=seed))
-    if "audit" not in done:
-        audited = audit(made, real, config=AuditConfig(rows=AUDIT_ROWS, seed=seed)).summary
-        shares = {f"dropped_{name}": count for name, count in kept.summary["dropped"].items()}
-        shares = {name: None if count is None else count / len(made) for name, count in shares.items()}
-        done["audit"] = {name: audited[name] for name in _FIGURES} | {"kept": len(kept.demos) / len(made)} | shares
+    shares = {f"dropped_{name}": count for name, count in kept.summary["dropped"].items()}
+    shares = {name: None if count is None else count / len(made) for name, count in shares.items()}
+    figures = {name: audited[name] for name in _FIGURES} | {"kept": len(kept.demos) / len(made)} | shares
     config = _settings(arguments)
-    added = (None, noised(real, arguments.synthetic, seed), made, kept.demos, more)
-    for arm, other in zip(ARMS, added, strict=True):
-        if arm not in arms or arm in done["scores"]:
-            continue
-        data = real if other is None else join_demos([real, other])
+    scores, transitions = {}, {}
+    added = [noised(real, arguments.synthetic, seed), made, kept.demos]
+    if more is not None:
+        added.append(more)
+    # The last arm has no data where the file holds no more.
+    for arm, data in zip(ARMS, (real, *(join_demos([real, other]) for other in added)), strict=False):
         folder = out / arm.replace(" + ", "-and-").replace(" ", "-")
         summary = imitate(
             arguments.env, data, config=config, seed=seed, out=folder, resume=True, scale=scale, progress=False
         ).summary
-        done["scores"][arm] = summary["normalized_return"]
-        done["transitions"][arm] = data.steps
-        print(f"bench synthetic: seed {seed}, {arm}: {summary['normalized_return']:.3f}", file=sys.stderr, flush=True)
-    write_text_atomic(note, json.dumps(strict_json(done), indent=2) + "\n")
-    return done
+        scores[arm] = summary["normalized_return"]
+        transitions[arm] = data.steps
+        print(f"bench synthetic: seed {seed}, {arm}: {scores[arm]:.3f}", file=sys.stderr, flush=True)
+    result = {"seed": seed, "scores": scores, "transitions": transitions, "audit": figures}
+    write_text_atomic(note, json.dumps(strict_json(result), indent=2) + "\n")
+    return result
 
 
 def more_episodes(demos: Demonstrations, episodes: int, steps: int) -> Demonstrations | None:

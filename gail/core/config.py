@@ -8,6 +8,7 @@ import json
 import tomllib
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,13 +86,14 @@ def override(config: T, values: dict[str, Any], source: str, prefix: str = "") -
     return dataclasses.replace(config, **changes)
 
 
-def require(name: str, config: Any, *, at_least: dict[str, float]) -> None:
-    """Refuse numbers (each of a tuple's) below their bound.
+def require(name: str, config: Any, *, at_least: Mapping[str, float], shares: Sequence[str] = ()) -> None:
+    """Refuse numbers (each of a tuple's) below their bound, and shares that are none.
 
     Args:
         name: the table that ``config`` is, for messages.
         config: holds the fields.
         at_least: field to its lowest value.
+        shares: fields that go from 0 to 1.
 
     Raises:
         InputError: naming the field, what was found and what was expected.
@@ -100,6 +102,9 @@ def require(name: str, config: Any, *, at_least: dict[str, float]) -> None:
         value = getattr(config, field)
         if any(not item >= low for item in (value if isinstance(value, tuple) else (value,))):
             raise InputError(f"{name}.{field}: {value}, expected at least {low}")
+    for field in shares:
+        if not 0.0 <= getattr(config, field) <= 1.0:
+            raise InputError(f"{name}.{field}: {getattr(config, field)}, expected a share from 0 to 1")
 
 
 def _convert(hint: Any, value: Any, source: str, name: str) -> Any:

@@ -32,9 +32,7 @@ class FilterConfig:
     episode nor theirs."""
 
     def __post_init__(self) -> None:
-        require("filter", self, at_least={"max_error": 0.0})
-        if not 0.0 <= self.least_real <= 1.0:
-            raise InputError(f"filter.least_real: {self.least_real}, expected a share from 0 to 1")
+        require("filter", self, at_least={"max_error": 0.0}, shares=("least_real",))
 
 
 @dataclass(frozen=True)

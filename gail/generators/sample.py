@@ -153,7 +153,7 @@ def _prepare(
     path = Path(out) if out is not None else None
     if path is not None:
         writes_demos = fitted.model.codec.kind in _ASKED_BY
-        if not (is_unused(path) if path.is_dir() and not writes_demos else not path.exists()):
+        if path.exists() and (writes_demos or not is_unused(path)):
             raise InputError(f"{path}: exists already; choose another name")
         if writes_demos:
             require_name(path)

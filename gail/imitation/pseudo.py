@@ -16,7 +16,6 @@ from torch import Tensor
 
 from gail.core.config import require
 from gail.core.engine import Turn
-from gail.core.errors import InputError
 from gail.core.leaves import join_leaves
 from gail.core.player import Player
 from gail.demos.types import Demonstrations, Transitions
@@ -43,10 +42,8 @@ class PseudoConfig:
     """Kept is what the discriminator takes for the expert's more readily than this share of the real rows."""
 
     def __post_init__(self) -> None:
-        require("pseudo", self, at_least={"warmup": 1, "updates_per_round": 0, "proposals": 1, "capacity": 1})
-        for name in ("share", "threshold"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"pseudo.{name}: {getattr(self, name)}, expected a share from 0 to 1")
+        lowest = {"warmup": 1, "updates_per_round": 0, "proposals": 1, "capacity": 1}
+        require("pseudo", self, at_least=lowest, shares=("share", "threshold"))
 
 
 class Proposer(Protocol):
