@@ -97,6 +97,7 @@ class OffPolicy(ABC):
             self.synthetic = SyntheticReplay(
                 config.synthetic,
                 synthesizer,
+                policy=policy,
                 batch_size=config.batch_size,
                 gamma=config.gamma,
                 generator=generators["synthetic"],
@@ -139,6 +140,7 @@ class OffPolicy(ABC):
         Before them the generative player learns, where there is one and it is its time.
         """
         if self.synthetic is not None and self.learning:
+            self.explore()
             yield from self.synthetic.refit(self.replay, self.steps)
         for _ in range(max(_ROUND // (self.collector.horizon * self.env.num_envs), 1)):
             self.explore()

@@ -3,6 +3,9 @@
 Every so many environment steps the player is trained on the transitions in the replay and draws new ones, with their
 rewards and ends, instead of those that it drew before. From then on a fixed share of each minibatch is synthetic.
 
+A player that learns what comes of a state and an action can also be asked about actions that the policy would choose
+now, in states that the replay holds: one step from each, as in model-based policy optimization (Janner et al. 2019).
+
 Where terminations are rare, a share of the synthetic rows can be asked to be terminations. Which transition is drawn
 how often does not move what values converge to where the environment is deterministic; where the same action sometimes
 ends an episode and sometimes does not, rows chosen by their outcome overstate the end's probability.
@@ -17,7 +20,9 @@ from typing import Any, Literal, Protocol
 import gymnasium as gym
 import numpy as np
 import torch
+from torch import Tensor
 
+from gail.agents.policy import Policy
 from gail.agents.replay import Replay, ReplayBatch
 from gail.core.config import require
 from gail.core.engine import Turn
@@ -35,12 +40,15 @@ class SyntheticConfig:
     """Share of each minibatch that is synthetic, once there are such rows; 0: none, ever."""
     generator: Literal["diffusion", "vae", "gan"] = "diffusion"
     """The generative player, with the hyperparameters of `gail fit`."""
+    actions: Literal["replay", "policy"] = "replay"
+    """replay: whole transitions are drawn, like those of the replay; policy: states are the replay's, actions the
+    policy's as it is now, and what comes of them is drawn, anew every thousand environment steps (diffusion only)."""
     refit_every: int = 10_000
     """Environment steps between its trainings."""
     updates: int = 2_000
     """Its training steps at each of them; it goes on from where the last one left it."""
     rows: int = 20_000
-    """Transitions that it draws after each of them, instead of the earlier ones."""
+    """Transitions that it draws each time, instead of the earlier ones."""
     rare: float = 0.0
     """Share of the synthetic rows that are terminations; 0: as many as in the replay. Where the environment never
     terminates (HalfCheetah), it changes nothing."""
@@ -48,6 +56,11 @@ class SyntheticConfig:
     def __post_init__(self) -> None:
         lowest = {"refit_every": 1, "updates": 1, "rows": 1}
         require("synthetic", self, at_least=lowest, shares=("share", "rare"))
+        if self.actions == "policy":
+            if self.generator != "diffusion":
+                raise InputError(f"synthetic.generator: {self.generator!r}, expected diffusion with policy actions")
+            if self.rare > 0:
+                raise InputError(f"synthetic.rare: {self.rare}, expected 0 where the policy's actions decide what ends")
 
     def count(self, batch_size: int) -> int:
         """How many rows of a minibatch the share is.
@@ -85,6 +98,9 @@ class Synthesizer(Protocol):
     def sample(self, n: int) -> Transitions:
         """``n`` rows like those of the last training, on the device that it was made for."""
 
+    def outcomes(self, obs: Tensor, actions: Tensor) -> Transitions:
+        """What comes of ``actions`` ``[n, k]`` in ``obs`` ``[n, ...]``, where ``config.actions`` is "policy"."""
+
     def state_dict(self) -> dict[str, Any]:
         """All but the players."""
 
@@ -102,6 +118,7 @@ class SyntheticReplay:
     Args:
         config: hyperparameters.
         synthesizer: the generative player.
+        policy: whose actions are asked about.
         batch_size: rows of a minibatch, real and synthetic together.
         gamma: discount; synthetic rows are of one step.
         generator: draws minibatches; on the synthesizer's device.
@@ -112,23 +129,37 @@ class SyntheticReplay:
         config: SyntheticConfig,
         synthesizer: Synthesizer,
         *,
+        policy: Policy,
         batch_size: int,
         gamma: float,
         generator: torch.Generator,
     ) -> None:
-        self.config, self.synthesizer, self.gamma, self.generator = config, synthesizer, gamma, generator
-        self.batch_size = batch_size
+        self.config, self.synthesizer, self.policy, self.generator = config, synthesizer, policy, generator
+        self.batch_size, self.gamma = batch_size, gamma
         self.rows: Transitions | None = None
         self.fits = 0
         """Times that ``refit_every`` steps had passed when the player last learned."""
 
     def refit(self, replay: Replay, steps: int) -> Iterator[Turn]:
-        """Where another ``refit_every`` of ``steps`` have passed: a training of the player, then fresh rows."""
-        if steps // self.config.refit_every <= self.fits:
-            return
-        self.fits = steps // self.config.refit_every
-        yield from self.synthesizer.turns(replay.transitions())
-        self.rows = self.synthesizer.sample(self.config.rows)
+        """Where another ``refit_every`` of ``steps`` have passed: a training of the player, then fresh rows.
+
+        With the policy's actions the rows are fresh at every call once the player has learned.
+        """
+        learns = steps // self.config.refit_every > self.fits
+        if learns:
+            self.fits = steps // self.config.refit_every
+            yield from self.synthesizer.turns(replay.transitions())
+        if self.config.actions == "policy" and self.fits > 0:
+            self.rows = self._imagined(replay.transitions())
+        elif learns:
+            self.rows = self.synthesizer.sample(self.config.rows)
+
+    def _imagined(self, seen: Transitions) -> Transitions:
+        """One step of the policy from states of ``seen``, each as probable."""
+        device = self.generator.device
+        picked = torch.randint(len(seen), (self.config.rows,), generator=self.generator, device=device)
+        obs = seen.obs[picked.cpu()].to(device)
+        return self.synthesizer.outcomes(obs, self.policy.act(obs, generator=self.generator).sample)
 
     @property
     def due(self) -> int:

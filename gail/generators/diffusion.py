@@ -17,7 +17,7 @@ from gail.core.player import Player
 from gail.core.precision import Precision
 from gail.generators.dataset import Codec
 from gail.generators.generator import Draw, Generator, require_shape
-from gail.generators.noise import ScheduleName, ddim, ddim_grid, edm_grid, heun, schedule_sigmas
+from gail.generators.noise import Denoiser, ScheduleName, ddim, ddim_grid, edm_grid, heun, schedule_sigmas
 from gail.generators.unet import ResidualMLP, UNet
 
 _WAVES = 32
@@ -88,6 +88,8 @@ class DiffusedItems:
     """``[B]`` int64: which noise level."""
     labels: Tensor | None
     """``[B]`` classes, the number of classes where hidden."""
+    given: Tensor | None = None
+    """``[*shape]`` bool: what stays clean and is not predicted; None: nothing."""
 
 
 class Diffusion(Generator):
@@ -143,7 +145,12 @@ class Diffusion(Generator):
         alpha, beta = (part.reshape(-1, *[1] * (batch.x.ndim - 1)) for part in _scales(sigma))
         noisy = alpha * batch.x + beta * batch.noise
         target = batch.noise if self.config.prediction == "noise" else alpha * batch.noise - beta * batch.x
-        return (self.predict(noisy, sigma, batch.labels) - target).square().mean(), {}
+        if batch.given is None:
+            return (self.predict(noisy, sigma, batch.labels) - target).square().mean(), {}
+        noisy = torch.where(batch.given, batch.x, noisy)
+        errors = (self.predict(noisy, sigma, batch.labels) - target).square().mean(dim=0)
+        drawn = (~batch.given).float()
+        return (errors * drawn).sum() / drawn.sum(), {}
 
     def turns(self, draw: Draw, generator: torch.Generator) -> Iterator[Turn]:
         """One turn. Noise levels are drawn evenly over the minibatch, which steadies the loss (Kingma et al. 2021)."""
@@ -154,35 +161,56 @@ class Diffusion(Generator):
         level = (share * self.config.timesteps).long().clamp(max=self.config.timesteps - 1)
         noise = torch.randn(batch.x.shape, generator=generator, device=self.device)
         labels = self.partly_hidden(batch.labels, self.config.unlabelled, generator)
-        yield Turn("denoiser", DiffusedItems(batch.x, noise, level, labels), float(rows))
+        yield Turn("denoiser", DiffusedItems(batch.x, noise, level, labels, batch.given), float(rows))
 
-    def denoise(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
-        """The expected clean items of ``x = item + sigma noise`` ``[B, *shape]``; ``sigma`` is a scalar."""
+    def denoise(self, x: Tensor, sigma: Tensor, labels: Tensor | None, given: Tensor | None = None) -> Tensor:
+        """The expected clean items of ``x = item + sigma noise`` ``[B, *shape]``; ``sigma`` is a scalar.
+
+        What is ``given`` ``[*shape]`` (bool) has no noise and comes back as it is.
+        """
         alpha, beta = _scales(sigma)
-        output = self.predict(alpha * x, sigma.expand(x.shape[0]), labels)
-        if self.config.prediction == "noise":
-            return x - sigma * output
-        return alpha * (alpha * x) - beta * output
+        scaled = alpha * x
+        output = self.predict(scaled if given is None else torch.where(given, x, scaled), sigma.expand(len(x)), labels)
+        items = x - sigma * output if self.config.prediction == "noise" else alpha * scaled - beta * output
+        return items if given is None else torch.where(given, x, items)
 
     def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
         """From noise to items; see :meth:`Generator.sample`."""
         labels = self.labels(n, condition, generator)
-        settings = self.config.sampling
-        bounded = len(self.codec.shape) == 3
+        guidance, bounded = self.config.sampling.guidance, len(self.codec.shape) == 3
 
         def clean(x: Tensor, sigma: Tensor) -> Tensor:
             items = self.denoise(x, sigma, labels)
-            if labels is not None and settings.guidance != 1.0:
+            if labels is not None and guidance != 1.0:
                 plain = self.denoise(x, sigma, torch.full_like(labels, self.classes))
-                items = plain + settings.guidance * (items - plain)
+                items = plain + guidance * (items - plain)
             return items.clamp(-1.0, 1.0) if bounded else items
 
-        lowest, highest = float(self.sigmas[0]), float(self.sigmas[-1])
-        start = highest * torch.randn((n, *self.codec.shape), generator=generator, device=self.device)
+        return self._follow(clean, self._noise(n, generator), generator)
+
+    def complete(self, items: Tensor, given: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Draw the rest of ``items`` ``[n, *shape]``, of which ``given`` ``[*shape]`` (bool) is known.
+
+        For a model without classes that learned with the same part given: the network sees that part without noise, so
+        the rest has its distribution where the given part is what it is.
+        """
+
+        def clean(x: Tensor, sigma: Tensor) -> Tensor:
+            return self.denoise(torch.where(given, items, x), sigma, None, given)
+
+        return self._follow(clean, torch.where(given, items, self._noise(len(items), generator)), generator)
+
+    def _noise(self, n: int, generator: torch.Generator) -> Tensor:
+        shape = (n, *self.codec.shape)
+        return float(self.sigmas[-1]) * torch.randn(shape, generator=generator, device=self.device)
+
+    def _follow(self, clean: Denoiser, start: Tensor, generator: torch.Generator) -> Tensor:
+        settings = self.config.sampling
         if settings.sampler == "ddim":
             grid = ddim_grid(self.sigmas, min(settings.sampling_steps, self.config.timesteps))
             return ddim(clean, start, grid, eta=settings.eta, generator=generator)
-        return heun(clean, start, edm_grid(lowest, highest, settings.sampling_steps).to(self.device))
+        grid = edm_grid(float(self.sigmas[0]), float(self.sigmas[-1]), settings.sampling_steps)
+        return heun(clean, start, grid.to(self.device))
 
 
 def _scales(sigma: Tensor) -> tuple[Tensor, Tensor]:

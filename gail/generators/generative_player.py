@@ -13,6 +13,7 @@ from gail.core.engine import Turn
 from gail.core.player import Player
 from gail.core.random import seeded_initialization
 from gail.generators.dataset import Codec
+from gail.generators.diffusion import Diffusion
 from gail.generators.generator import Draw
 from gail.generators.kinds import build, kind_named
 
@@ -51,6 +52,12 @@ class GenerativePlayer:
         """As :meth:`gail.generators.generator.Generator.sample`, by averaged weights."""
         with self.model.sampling(self.players):
             return self.model.sample(n, condition, generator=self.generator)
+
+    def complete(self, items: Tensor, given: Tensor) -> Tensor:
+        """As :meth:`gail.generators.diffusion.Diffusion.complete`, by averaged weights; of a diffusion model only."""
+        assert isinstance(self.model, Diffusion)
+        with self.model.sampling(self.players):
+            return self.model.complete(items, given, generator=self.generator)
 
     def pick(self, rows: Tensor, n: int) -> Tensor:
         """``n`` of ``rows`` ``[N, ...]``, each as probable, with replacement."""

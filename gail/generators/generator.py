@@ -27,6 +27,8 @@ class Minibatch:
     """``[B, *shape]``: see :class:`Codec`."""
     labels: Tensor | None = None
     """``[B]`` int64, or None where the data has no classes."""
+    given: Tensor | None = None
+    """``[*shape]`` bool: the part of every item that will be known when one is drawn; None: nothing."""
 
 
 Draw = Callable[[], Minibatch]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -16,7 +17,7 @@ from gail.core.random import make_generator
 from gail.demos.types import Transitions
 from gail.generators.fields import Scaling, field_of
 from gail.generators.generative_player import GenerativePlayer
-from gail.generators.generator import Minibatch
+from gail.generators.generator import Draw, Minibatch
 from gail.generators.transitions import TransitionCodec, rows_and_codec
 
 _ENDS_LEARNED = 0.25
@@ -30,6 +31,9 @@ class ReplayModel:
     Transitions that end an episode are a class of their own: as a column that is nearly always 0, a GAN drops them, and
     what falls would be said to go on. Ends are at least a quarter of each minibatch that is learned, and as many of the
     rows that are drawn as in the replay, or ``config.rare`` of them. Where the replay holds none, all rows are others.
+
+    With the policy's actions, states and actions are given and only what comes of them is learned, each transition as
+    often as the replay has it: whether it ends is then an outcome like the others, and more ends would bias it.
 
     Args:
         config: hyperparameters.
@@ -46,10 +50,11 @@ class ReplayModel:
         obs, action = field_of(observations), field_of(samples)
         unknown = torch.zeros(2 * obs.columns + action.columns + 2)
         self.codec = TransitionCodec(obs, action, True, Scaling(unknown, unknown, unknown, unknown))
+        self._given = torch.arange(len(unknown), device=device) < obs.columns + action.columns
         self.generative = GenerativePlayer(
             config.generator,
             self.codec,
-            classes=2,
+            classes=0 if config.actions == "policy" else 2,
             name="synthetic",
             seed=seed,
             generator=make_generator(seed, "synthetic model", device),
@@ -61,6 +66,18 @@ class ReplayModel:
         """One training on ``rows``, with rewards."""
         items, self.codec = rows_and_codec(rows, self.codec.obs, self.codec.action, rewards=True)
         encoded = self.codec.encode(items).to(self.device)
+        draw = self._outcomes_of(encoded) if self.config.actions == "policy" else self._by_class(encoded, rows)
+        for step in range(self.config.updates):
+            for player in self.players.values():
+                player.set_progress(step / self.config.updates)
+            yield from self.generative.turns(draw)
+
+    def _outcomes_of(self, encoded: Tensor) -> Draw:
+        """Minibatches of transitions, each as probable, whose states and actions are given."""
+        return lambda: Minibatch(self.generative.pick(encoded, self.generative.batch_size), given=self._given)
+
+    def _by_class(self, encoded: Tensor, rows: Transitions) -> Draw:
+        """Minibatches of transitions that end an episode and others, each with its class."""
         ended = rows.terminated.to(self.device)
         parts = encoded[~ended], encoded[ended]
         share = len(parts[1]) / len(encoded)
@@ -74,31 +91,40 @@ class ReplayModel:
             picked = [self.generative.pick(part, n) for part, n in zip(parts, (size - count, count), strict=True) if n]
             return Minibatch(torch.cat(picked), labels)
 
-        for step in range(self.config.updates):
-            for player in self.players.values():
-                player.set_progress(step / self.config.updates)
-            yield from self.generative.turns(draw)
+        return draw
 
     def sample(self, n: int) -> Transitions:
         """``n`` rows like those of the last training."""
         labels = _labels(n, round(self._ends * n), self.device)
-        rows = self.codec.transitions(self.generative.sample(n, labels))
+        rows = self._decoded(self.generative.sample(n, labels))
+        return replace(rows, terminated=labels.bool())
+
+    def outcomes(self, obs: Tensor, actions: Tensor) -> Transitions:
+        """Rows with the successors, rewards and ends that are drawn for ``actions`` ``[n, k]`` in ``obs`` ``[n, ...]``.
+
+        The model has to have learned with ``config.actions`` "policy".
+        """
+        known = torch.cat([self.codec.obs.to_columns(obs.cpu()), self.codec.action.to_columns(actions.cpu())], dim=1)
+        rest = known.new_zeros(len(known), len(self._given) - known.shape[1])
+        items = self.codec.encode(torch.cat([known, rest], dim=1)).to(self.device)
+        rows = self._decoded(self.generative.complete(items, self._given))
+        # What was given comes back exactly, not as its scaled float.
+        return replace(rows, obs=obs, actions=actions)
+
+    def _decoded(self, samples: Tensor) -> Transitions:
+        rows = self.codec.transitions(samples)
         assert rows.rewards is not None
-        return Transitions(
-            rows.obs.to(self.device),
-            rows.actions.to(self.device),
-            rows.next_obs.to(self.device),
-            labels.bool(),
-            rows.rewards.float().to(self.device),
-        )
+        rows = replace(rows, rewards=rows.rewards.float())
+        return Transitions(**{name: column.to(self.device) for name, column in vars(rows).items()})
 
     def state_dict(self) -> dict[str, Any]:
-        """The random stream; scales are of the next training."""
-        return self.generative.state_dict()
+        """The random stream, and the scales of the last training."""
+        return {**self.generative.state_dict(), "scaling": self.codec.scaling.to_tree()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state_dict`."""
         self.generative.load_state_dict(state)
+        self.codec = replace(self.codec, scaling=Scaling.from_tree(state["scaling"]))
 
 
 def _labels(n: int, ends: int, device: torch.device) -> Tensor:

@@ -42,6 +42,7 @@ class Scripted:
         self.observations, self.samples = observations, samples
         self.players: Mapping[str, Player] = {}
         self.learned: list[Transitions] = []
+        self.asked: list[tuple[Tensor, Tensor]] = []
 
     def turns(self, rows: Transitions) -> Iterator[Turn]:
         self.learned.append(rows)
@@ -52,6 +53,10 @@ class Scripted:
         samples = torch.from_numpy(np.zeros((n, *(self.samples.shape or ())), self.samples.dtype))
         ends = torch.arange(n) % 2 == 1
         return Transitions(obs, samples, obs, ends, torch.full((n,), FAR))
+
+    def outcomes(self, obs: Tensor, actions: Tensor) -> Transitions:
+        self.asked.append((obs, actions))
+        return replace(self.sample(len(obs)), actions=actions)
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -73,12 +78,18 @@ def dqn(make: MakeSynthesizer | None, synthetic: SyntheticConfig = CONFIG, **opt
     return DQN(env, config, policy=policy, total_steps=10_000, seed=0, generators=streams(), synthesizer=player)
 
 
-def sac(make: MakeSynthesizer | None, synthetic: SyntheticConfig = CONFIG, *, steps_per_update: float = 8) -> SAC:
+def sac(
+    make: MakeSynthesizer | None,
+    synthetic: SyntheticConfig = CONFIG,
+    *,
+    steps_per_update: float = 8,
+    learning_starts: int = 200,
+) -> SAC:
     env = make_vec("Pendulum-v1", 4)
     config = SACConfig(
         hidden=(8,),
         batch_size=32,
-        learning_starts=200,
+        learning_starts=learning_starts,
         steps_per_update=steps_per_update,
         synthetic=synthetic,
     )
@@ -145,6 +156,54 @@ def test_the_player_learns_the_replay_whenever_so_many_steps_have_passed() -> No
     assert 1_980 <= len(rows) < 2_000 and rows.actions.shape == (len(rows), 1)
 
 
+@pytest.mark.parametrize(
+    ("make_game", "options", "output"),
+    [(dqn, {"dueling": False}, [0.0, 9.0]), (sac, {}, [9.0, -9.0])],  # values; mean and logarithm of the spread
+)
+def test_actions_of_the_policy_are_asked_about_anew_every_round_in_states_of_the_replay(
+    make_game: Any, options: dict[str, Any], output: list[float]
+) -> None:
+    made: list[Scripted] = []
+
+    def make(*arguments: Any) -> Scripted:
+        made.append(Scripted(*arguments))
+        return made[0]
+
+    settings = replace(CONFIG, generator="diffusion", actions="policy", refit_every=2_000, rows=400)
+    game = make_game(make, settings, steps_per_update=100, **options)
+    play(game, 2)
+    assert not made[0].asked, "nothing was learned yet"
+    play(game, 1)
+    # A policy whose actions cannot be mistaken: the next round has to ask about those, of the same model.
+    with torch.no_grad():
+        for parameter in game.policy.parameters():
+            parameter.zero_()
+        list(game.policy.parameters())[-1].copy_(torch.tensor(output))
+    play(game, 1)
+    assert [len(made[0].learned), len(made[0].asked)] == [1, 2]
+    for obs, actions in made[0].asked:
+        assert len(obs) == len(actions) == 400
+        seen = {tuple(row) for row in game.replay.transitions().obs.tolist()}
+        assert {tuple(row) for row in obs.tolist()} <= seen and len(torch.unique(obs, dim=0)) > 200
+    before, after = (float((actions > 0.9).float().mean()) for _, actions in made[0].asked)
+    assert before < 0.8 and after > 0.9
+    assert game.synthetic is not None and torch.equal(game.synthetic.rows.actions, made[0].asked[1][1])
+
+
+def test_the_first_actions_asked_about_are_those_of_the_policy_not_the_uniform_ones_before_it_learns() -> None:
+    made: list[Scripted] = []
+
+    def make(*arguments: Any) -> Scripted:
+        made.append(Scripted(*arguments))
+        return made[0]
+
+    game = sac(make, replace(CONFIG, generator="diffusion", actions="policy", rows=400), learning_starts=1_000)
+    with torch.no_grad():
+        list(game.policy.parameters())[-1].copy_(torch.tensor([9.0, -9.0]))
+    play(game, 2)
+    assert float((made[0].asked[0][1] > 0.9).float().mean()) > 0.9
+
+
 def test_priorities_are_of_real_rows_only() -> None:
     game = dqn(Scripted)
     play(game, 2)
@@ -173,20 +232,29 @@ def test_until_rows_are_there_a_run_is_the_plain_one_bit_for_bit(make_game: Any)
     assert plain.players["policy"].steps == other.players["policy"].steps
 
 
-@pytest.mark.parametrize(("make_game", "rare"), [(dqn, 0.5), (sac, 0.0)])
-def test_a_game_with_synthetic_replay_resumes_exactly(make_game: Any, rare: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("make_game", "changes", "networks"),
+    [
+        (dqn, {"rare": 0.5}, {"synthetic_generator", "synthetic_discriminator"}),
+        (sac, {}, {"synthetic_generator", "synthetic_discriminator"}),
+        (sac, {"generator": "diffusion", "actions": "policy"}, {"synthetic_denoiser"}),
+    ],
+)
+def test_a_game_with_synthetic_replay_resumes_exactly(
+    make_game: Any, changes: dict[str, Any], networks: set[str], tmp_path: Path
+) -> None:
     def weights(folder: str, *stops: int) -> dict[str, Tensor]:
         for stop in stops:
-            game = make_game(ReplayModel, replace(CONFIG, rare=rare, refit_every=2_000), steps_per_update=20)
+            game = make_game(ReplayModel, replace(CONFIG, refit_every=2_000, **changes), steps_per_update=20)
             train(game, total_steps=stop, title="", directory=tmp_path / folder, resume=True, progress=False)
         return {
             **{name: player.weights.detach() for name, player in game.players.items()},
-            "rows": game.synthetic.rows.obs,
+            "rows": game.synthetic.rows.next_obs,
         }
 
     # The player learns after 2,000 and 4,000 steps: after the cut minibatches first draw rows from before it.
     whole, cut = weights("whole", 5_000), weights("cut", 3_000, 5_000)
-    assert {"synthetic_generator", "synthetic_discriminator", "policy"} <= set(whole)
+    assert {*networks, "policy"} <= set(whole)
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
@@ -220,6 +288,10 @@ def test_bad_settings_are_refused() -> None:
         SyntheticConfig(share=1.5)
     with pytest.raises(InputError, match=r"synthetic\.rare: -0\.1, expected a share"):
         SyntheticConfig(rare=-0.1)
+    with pytest.raises(InputError, match=r"synthetic\.generator: 'gan', expected diffusion with policy actions"):
+        SyntheticConfig(generator="gan", actions="policy")
+    with pytest.raises(InputError, match=r"synthetic\.rare: 0\.5, expected 0 where the policy's actions decide"):
+        SyntheticConfig(rare=0.5, actions="policy")
     with pytest.raises(InputError, match=r"synthetic\.share: 0\.01 of 32 rows is none"):
         dqn(Scripted, replace(CONFIG, share=0.01))
     with pytest.raises(InputError, match=r"shows images \(4x84x84 bytes\), expected vectors"):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 from toy_data import make_demos, make_images
 
 from gail.core.errors import InputError
@@ -97,9 +98,41 @@ def test_the_u_net_keeps_any_shape_and_starts_at_zero(shape: tuple[int, ...]) ->
     assert first.shape == x.shape and not torch.allclose(first, second)
 
 
-@pytest.mark.parametrize(
-    "sampling", [DiffusionSampling(), DiffusionSampling("ddim", 40), DiffusionSampling("ddim", 60, 1.0)]
-)
+def test_what_is_given_has_no_noise_and_no_loss() -> None:
+    data = transition_data(make_demos())
+    model, given = Diffusion(data.codec, 0, SMALL), torch.arange(7) < 3
+    (x, _), noise, output = data.encoded(torch.arange(6)), torch.randn(6, 7), torch.randn(6, 7)
+    seen = []
+    model.predict = lambda x, *_: (seen.append(x), output)[1]  # type: ignore[method-assign]
+    level = torch.full((6,), 400)
+    loss, _ = model.loss(DiffusedItems(x, noise, level, None, given))
+    assert torch.equal(seen[0][:, :3], x[:, :3])
+    alpha = torch.rsqrt(1 + model.sigmas[400] ** 2)
+    noisy = alpha * (x + model.sigmas[400] * noise)
+    torch.testing.assert_close(seen[0][:, 3:], noisy[:, 3:])
+    target = alpha * noise - model.sigmas[400] * alpha * x
+    assert float(loss) == pytest.approx(float((output - target)[:, 3:].square().mean()), rel=1e-5)
+
+
+SAMPLINGS = [DiffusionSampling(), DiffusionSampling("ddim", 40), DiffusionSampling("ddim", 60, 1.0)]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_the_rest_of_an_item_is_drawn_for_what_is_given(sampling: DiffusionSampling) -> None:
+    given = torch.tensor([True, False])
+    model = trained_on_rows(given)
+    model.config = replace(model.config, sampling=sampling)
+    items = torch.cat([torch.tensor([[1.0, 0.0]] * 300), torch.tensor([[-1.0, 0.0]] * 700)])
+    with model.sampling():
+        drawn = model.complete(items, given, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(drawn[:, 0], items[:, 0])
+    # The other cluster's value never occurs beside it; the spread of 0.1 is that of the data.
+    assert float(drawn[:300, 1].mean()) == pytest.approx(-1.0, abs=0.1)
+    assert float(drawn[300:, 1].mean()) == pytest.approx(1.0, abs=0.1)
+    assert 0.05 < float(drawn[300:, 1].std()) < 0.2
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_a_trained_model_draws_rows_with_the_datas_mean_and_spread(sampling: DiffusionSampling) -> None:
     model = trained_on_rows()
     model.config = replace(model.config, sampling=sampling)
@@ -112,12 +145,12 @@ def test_a_trained_model_draws_rows_with_the_datas_mean_and_spread(sampling: Dif
     assert float((drawn[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.1)
 
 
-_TRAINED: list[Diffusion] = []
+_TRAINED: dict[bool, Diffusion] = {}
 
 
-def trained_on_rows() -> Diffusion:
-    """Trained once for all tests of its samples."""
-    if not _TRAINED:
+def trained_on_rows(given: Tensor | None = None) -> Diffusion:
+    """Trained once for all tests of its samples, and once for those where a part is given."""
+    if (given is not None) not in _TRAINED:
         torch.manual_seed(0)
         codec = replace(transition_data(make_demos()).codec)
         object.__setattr__(codec, "scaling", replace(codec.scaling, mean=torch.zeros(2)))
@@ -127,11 +160,11 @@ def trained_on_rows() -> Diffusion:
             players["denoiser"].set_progress(step / 250)
             side = torch.randint(2, (128, 1), generator=generator) * 2.0 - 1.0
             x = side * torch.tensor([1.0, -1.0]) + 0.1 * torch.randn(128, 2, generator=generator)
-            for turn in model.turns(lambda x=x: Minibatch(x), generator):
+            for turn in model.turns(lambda x=x: Minibatch(x, given=given), generator):
                 players[turn.player].step(turn.batch, turn.rows)
         players["denoiser"].adopt_average()
-        _TRAINED.append(model)
-    return _TRAINED[0]
+        _TRAINED[given is not None] = model
+    return _TRAINED[given is not None]
 
 
 @pytest.mark.parametrize("make", [lambda: segment_data(make_demos(), length=8), make_images])

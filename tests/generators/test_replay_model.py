@@ -105,6 +105,35 @@ def test_ends_are_learned_apart_from_the_rest(rare: float) -> None:
         torch.testing.assert_close(rows.next_obs, rows.obs + 0.1, atol=0.3, rtol=0.0)
 
 
+def test_outcomes_are_those_of_the_given_states_and_actions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    obs = 5.0 + 2.0 * torch.randn((2000, 2), generator=generator, dtype=torch.float64)
+    actions = 2.0 * torch.rand((2000, 1), generator=generator) - 1.0
+    ended = actions[:, 0] > 0.8  # a tenth of the rows
+    real = Transitions(obs, actions, obs + torch.cat([actions, -actions], 1), ended, 3.0 * actions[:, 0])
+    made = model("continuous", generator="diffusion", actions="policy", updates=600)
+    train(made, real[:1800])
+    for held_out in (real[1800:], real[1800:1801]):
+        drawn = made.outcomes(held_out.obs, held_out.actions)
+        assert torch.equal(drawn.obs, held_out.obs) and torch.equal(drawn.actions, held_out.actions)
+        assert drawn.next_obs.dtype == torch.float64 and drawn.rewards is not None and held_out.rewards is not None
+        assert float((drawn.next_obs - held_out.next_obs).abs().mean()) < 0.1
+        assert float((drawn.rewards - held_out.rewards).abs().mean()) < 0.3
+        assert float((drawn.terminated == held_out.terminated).float().mean()) > 0.95
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_outcomes_have_the_types_of_the_replay(kind: str) -> None:
+    made, real = model(kind, generator="diffusion", actions="policy"), rows_of(kind)
+    train(made, real)
+    drawn = made.outcomes(real.obs[:7], real.actions[:7])
+    for name in ("obs", "actions", "next_obs", "terminated", "rewards"):
+        ours, theirs = getattr(drawn, name), getattr(real, name)
+        assert ours.shape == (7, *theirs.shape[1:]) and ours.dtype == theirs.dtype, name
+    if kind == "numbered":
+        assert 2 <= int(drawn.next_obs.min()) and int(drawn.next_obs.max()) <= 6
+
+
 def test_scales_follow_the_replay_and_learning_rates_start_anew() -> None:
     made, rows = model(updates=3), rows_of("continuous", ends=0)
     (player,) = made.players.values()
@@ -119,11 +148,13 @@ def test_scales_follow_the_replay_and_learning_rates_start_anew() -> None:
     assert float(made.sample(50).obs.min()) > 900.0
 
 
-@pytest.mark.parametrize("generator", ["vae", "gan", "diffusion"])
+@pytest.mark.parametrize(
+    ("generator", "actions"), [("vae", "replay"), ("gan", "replay"), ("diffusion", "replay"), ("diffusion", "policy")]
+)
 def test_a_training_step_needs_no_read_back_and_draws_nothing(
-    generator: str, forbid_copies_and_draws: Callable[[], None]
+    generator: str, actions: str, forbid_copies_and_draws: Callable[[], None]
 ) -> None:
-    made = model(generator=generator, updates=1)
+    made = model(generator=generator, actions=actions, updates=1)
     turns = train(made, rows_of("continuous"))
     forbid_copies_and_draws()
     for turn in turns:
