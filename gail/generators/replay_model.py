@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gail.agents.synthetic import SyntheticConfig
 from gail.core.engine import Turn
+from gail.core.losses import Metrics
+from gail.core.networks import mlp
 from gail.core.player import Player
-from gail.core.random import make_generator
+from gail.core.random import make_generator, seeded_initialization
 from gail.demos.types import Transitions
 from gail.generators.fields import Scaling, field_of
 from gail.generators.generative_player import GenerativePlayer
 from gail.generators.generator import Draw, Minibatch
 from gail.generators.transitions import TransitionCodec, rows_and_codec
+
+_ENDS_HIDDEN, _ENDS_RATE = (256, 256), 1e-3
+"""Widths of the classifier of ends and Adam's rate at the start of each training."""
 
 _ENDS_LEARNED = 0.25
 """Least share of a minibatch that is terminations: a class of which few examples are shown is not learned."""
@@ -33,7 +40,8 @@ class ReplayModel:
     rows that are drawn as in the replay, or ``config.rare`` of them. Where the replay holds none, all rows are others.
 
     With the policy's actions, states and actions are given and only what comes of them is learned, each transition as
-    often as the replay has it: whether it ends is then an outcome like the others, and more ends would bias it.
+    often as the replay has it. Whether an outcome ends the episode is then said by a classifier that sees state, action
+    and change (see :class:`_Ends`).
 
     Args:
         config: hyperparameters.
@@ -61,26 +69,36 @@ class ReplayModel:
         )
         self.players: Mapping[str, Player] = self.generative.players
         self._ends = 0.0
+        self._classifier: _Ends | None = None
+        if config.actions == "policy":
+            self._classifier = _Ends(2 * obs.columns + action.columns, seed, device)
+            self.players = {**self.players, **self._classifier.players}
 
     def turns(self, rows: Transitions) -> Iterator[Turn]:
         """One training on ``rows``, with rewards."""
         items, self.codec = rows_and_codec(rows, self.codec.obs, self.codec.action, rewards=True)
         encoded = self.codec.encode(items).to(self.device)
-        draw = self._outcomes_of(encoded) if self.config.actions == "policy" else self._by_class(encoded, rows)
+        ended = rows.terminated.to(self.device)
+        parts = encoded[~ended], encoded[ended]
+        size, pick = self.generative.batch_size, self.generative.pick
+        if self._classifier is None:
+            draw = self._by_class(parts)
+        else:
+            self._classifier.share = len(parts[1]) / len(encoded)
+
+            def draw() -> Minibatch:
+                return Minibatch(pick(encoded, size), given=self._given)
+
         for step in range(self.config.updates):
             for player in self.players.values():
                 player.set_progress(step / self.config.updates)
             yield from self.generative.turns(draw)
+            if self._classifier is not None and 0 < self._classifier.share < 1:
+                yield self._classifier.turn(*(pick(part, size // 2) for part in parts))
 
-    def _outcomes_of(self, encoded: Tensor) -> Draw:
-        """Minibatches of transitions, each as probable, whose states and actions are given."""
-        return lambda: Minibatch(self.generative.pick(encoded, self.generative.batch_size), given=self._given)
-
-    def _by_class(self, encoded: Tensor, rows: Transitions) -> Draw:
-        """Minibatches of transitions that end an episode and others, each with its class."""
-        ended = rows.terminated.to(self.device)
-        parts = encoded[~ended], encoded[ended]
-        share = len(parts[1]) / len(encoded)
+    def _by_class(self, parts: tuple[Tensor, Tensor]) -> Draw:
+        """Minibatches of transitions that go on and others that end the episode, each with its class."""
+        share = len(parts[1]) / (len(parts[0]) + len(parts[1]))
         # Where one of the classes is empty, all rows are of the other.
         self._ends = self.config.rare if self.config.rare > 0 and 0 < share < 1 else share
         size = self.generative.batch_size
@@ -107,9 +125,11 @@ class ReplayModel:
         known = torch.cat([self.codec.obs.to_columns(obs.cpu()), self.codec.action.to_columns(actions.cpu())], dim=1)
         rest = known.new_zeros(len(known), len(self._given) - known.shape[1])
         items = self.codec.encode(torch.cat([known, rest], dim=1)).to(self.device)
-        rows = self._decoded(self.generative.complete(items, self._given))
+        assert self._classifier is not None
+        completed = self.generative.complete(items, self._given)
+        ends = self._classifier.draw(completed, self.generative.generator)
         # What was given comes back exactly, not as its scaled float.
-        return replace(rows, obs=obs, actions=actions)
+        return replace(self._decoded(completed), obs=obs, actions=actions, terminated=ends)
 
     def _decoded(self, samples: Tensor) -> Transitions:
         rows = self.codec.transitions(samples)
@@ -118,13 +138,64 @@ class ReplayModel:
         return Transitions(**{name: column.to(self.device) for name, column in vars(rows).items()})
 
     def state_dict(self) -> dict[str, Any]:
-        """The random stream, and the scales of the last training."""
-        return {**self.generative.state_dict(), "scaling": self.codec.scaling.to_tree()}
+        """The random stream, and the scales and the share of ends of the last training."""
+        share = 0.0 if self._classifier is None else self._classifier.share
+        return {**self.generative.state_dict(), "scaling": self.codec.scaling.to_tree(), "share": share}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state_dict`."""
         self.generative.load_state_dict(state)
         self.codec = replace(self.codec, scaling=Scaling.from_tree(state["scaling"]))
+        if self._classifier is not None:
+            self._classifier.share = float(state["share"])
+
+
+class _Ends:
+    """Says how probable it is that a transition ends its episode, from state, action and change of the state.
+
+    One transition in a hundred ends one, and as a column of the diffusion model most of them are lost. Minibatches are
+    therefore half ends, and the odds are corrected by the replay's share of them (King & Zeng 2001), so that they are
+    those of the environment, also where the same action ends an episode only sometimes.
+
+    Args:
+        columns: of state, action and change, the first of a row.
+        seed: of the initial weights.
+        device: to train on.
+    """
+
+    def __init__(self, columns: int, seed: int, device: torch.device) -> None:
+        self.columns = columns
+        with seeded_initialization(seed, "synthetic ends"):
+            self.network = mlp(columns, _ENDS_HIDDEN, 1, activation="relu").to(device)
+        player = Player("synthetic_ends", self.network, self._loss, learning_rate=_ENDS_RATE, anneal=True)
+        self.players: Mapping[str, Player] = {player.name: player}
+        self.share = 0.0
+        """Of the last training's transitions."""
+
+    def turn(self, others: Tensor, ended: Tensor) -> Turn:
+        """One step on as many encoded rows ``[B, D]`` of either class."""
+        return Turn("synthetic_ends", _EndsBatch(others, ended), float(len(others) + len(ended)))
+
+    @torch.no_grad()
+    def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Whether encoded ``rows`` ``[n, D]`` end the episode ``[n]`` (bool), drawn by its probability."""
+        if self.share in (0.0, 1.0):
+            return torch.full((len(rows),), self.share == 1.0, device=rows.device)
+        logits = self._logits(rows) + math.log(self.share / (1.0 - self.share))
+        return torch.rand(len(rows), generator=generator, device=rows.device) < logits.sigmoid()
+
+    def _logits(self, rows: Tensor) -> Tensor:
+        return self.network(rows[:, : self.columns])[:, 0]
+
+    def _loss(self, batch: _EndsBatch) -> tuple[Tensor, Metrics]:
+        both = self._logits(batch.ended), -self._logits(batch.others)
+        return -F.logsigmoid(torch.cat(both)).mean(), {}
+
+
+@dataclass(frozen=True)
+class _EndsBatch:
+    others: Tensor
+    ended: Tensor
 
 
 def _labels(n: int, ends: int, device: torch.device) -> Tensor:

@@ -238,6 +238,7 @@ def test_until_rows_are_there_a_run_is_the_plain_one_bit_for_bit(make_game: Any)
         (dqn, {"rare": 0.5}, {"synthetic_generator", "synthetic_discriminator"}),
         (sac, {}, {"synthetic_generator", "synthetic_discriminator"}),
         (sac, {"generator": "diffusion", "actions": "policy"}, {"synthetic_denoiser"}),
+        (dqn, {"generator": "diffusion", "actions": "policy", "rows": 400}, {"synthetic_denoiser", "synthetic_ends"}),
     ],
 )
 def test_a_game_with_synthetic_replay_resumes_exactly(
@@ -250,6 +251,7 @@ def test_a_game_with_synthetic_replay_resumes_exactly(
         return {
             **{name: player.weights.detach() for name, player in game.players.items()},
             "rows": game.synthetic.rows.next_obs,
+            "ends": game.synthetic.rows.terminated,
         }
 
     # The player learns after 2,000 and 4,000 steps: after the cut minibatches first draw rows from before it.

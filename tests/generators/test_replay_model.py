@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gail.agents.synthetic import SyntheticConfig
 from gail.core.engine import Turn
+from gail.core.player import Player
 from gail.demos.types import Transitions
 from gail.generators.fields import field_of
 from gail.generators.replay_model import ReplayModel
@@ -122,6 +123,26 @@ def test_outcomes_are_those_of_the_given_states_and_actions() -> None:
         assert float((drawn.terminated == held_out.terminated).float().mean()) > 0.95
 
 
+def test_ends_of_outcomes_are_as_probable_as_in_the_replay_where_chance_decides() -> None:
+    generator = torch.Generator().manual_seed(0)
+    obs = torch.randn((4000, 2), generator=generator, dtype=torch.float64)
+    actions = 2.0 * torch.rand((4000, 1), generator=generator) - 1.0
+    # To the left one in twenty ends, to the right none does.
+    ended = (torch.rand(4000, generator=generator) < 0.05) & (obs[:, 0] < 0)
+    made = model("continuous", generator="diffusion", actions="policy", updates=300)
+    train(made, Transitions(obs, actions, obs + 0.1 * actions, ended, torch.ones(4000)))
+    drawn = made.outcomes(obs, actions).terminated
+    assert 0.03 < float(drawn[obs[:, 0] < -0.3].float().mean()) < 0.08
+    assert float(drawn[obs[:, 0] > 0.3].float().mean()) < 0.005
+
+
+@pytest.mark.parametrize(("ends", "expected"), [(0, False), (100, True)])
+def test_outcomes_where_all_transitions_are_of_one_class(ends: int, expected: bool) -> None:
+    made, real = model(generator="diffusion", actions="policy"), rows_of("continuous", ends=ends)
+    assert {turn.player for turn in train(made, real)} == {"synthetic_denoiser"}
+    assert bool((made.outcomes(real.obs, real.actions).terminated == expected).all())
+
+
 @pytest.mark.parametrize("kind", SPACES)
 def test_outcomes_have_the_types_of_the_replay(kind: str) -> None:
     made, real = model(kind, generator="diffusion", actions="policy"), rows_of(kind)
@@ -159,7 +180,10 @@ def test_a_training_step_needs_no_read_back_and_draws_nothing(
     forbid_copies_and_draws()
     for turn in turns:
         made.players[turn.player].step(turn.batch, turn.rows)
-    players = made.generative.model.to("meta").players()
+    players = dict(made.generative.model.to("meta").players())
+    if (ends := made.players.get("synthetic_ends")) is not None:
+        players["ends"] = Player("ends", ends.module.to("meta"), ends.loss, learning_rate=1e-3)
+    assert {turn.player.removeprefix("synthetic_") for turn in turns} == set(players)
     for turn in turns:
         batch = {k: v.to("meta") if isinstance(v, Tensor) else v for k, v in vars(turn.batch).items()}
         players[turn.player.removeprefix("synthetic_")].step(type(turn.batch)(**batch), turn.rows)
