@@ -197,10 +197,15 @@ class Replay:
             rows=rows,
         )
 
+    @property
+    def drawable(self) -> np.ndarray:
+        """The rows of the transitions that can be drawn."""
+        return np.flatnonzero(self.priorities.values)
+
     def transitions(self) -> Transitions:
         """All that can be drawn, as single steps: samples stand for the actions, rewards are as learned from."""
         assert self.samples is not None, "nothing was added yet"
-        rows = np.flatnonzero(self.priorities.values)
+        rows = self.drawable
         index = torch.from_numpy(rows)
         base, place = rows - rows % self.length, rows % self.length
         return Transitions(

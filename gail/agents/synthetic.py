@@ -150,15 +150,15 @@ class SyntheticReplay:
             self.fits = steps // self.config.refit_every
             yield from self.synthesizer.turns(replay.transitions())
         if self.config.actions == "policy" and self.fits > 0:
-            self.rows = self._imagined(replay.transitions())
+            self.rows = self._imagined(replay)
         elif learns:
             self.rows = self.synthesizer.sample(self.config.rows)
 
-    def _imagined(self, seen: Transitions) -> Transitions:
-        """One step of the policy from states of ``seen``, each as probable."""
-        device = self.generator.device
-        picked = torch.randint(len(seen), (self.config.rows,), generator=self.generator, device=device)
-        obs = seen.obs[picked.cpu()].to(device)
+    def _imagined(self, replay: Replay) -> Transitions:
+        """One step of the policy from states of the replay, each as probable."""
+        device, rows = self.generator.device, replay.drawable
+        picked = torch.randint(len(rows), (self.config.rows,), generator=self.generator, device=device)
+        obs = replay.observations(rows[picked.cpu().numpy()]).to(device)
         return self.synthesizer.outcomes(obs, self.policy.act(obs, generator=self.generator).sample)
 
     @property

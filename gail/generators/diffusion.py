@@ -145,12 +145,13 @@ class Diffusion(Generator):
         alpha, beta = (part.reshape(-1, *[1] * (batch.x.ndim - 1)) for part in _scales(sigma))
         noisy = alpha * batch.x + beta * batch.noise
         target = batch.noise if self.config.prediction == "noise" else alpha * batch.noise - beta * batch.x
+        if batch.given is not None:
+            noisy = torch.where(batch.given, batch.x, noisy)
+        errors = (self.predict(noisy, sigma, batch.labels) - target).square()
         if batch.given is None:
-            return (self.predict(noisy, sigma, batch.labels) - target).square().mean(), {}
-        noisy = torch.where(batch.given, batch.x, noisy)
-        errors = (self.predict(noisy, sigma, batch.labels) - target).square().mean(dim=0)
+            return errors.mean(), {}
         drawn = (~batch.given).float()
-        return (errors * drawn).sum() / drawn.sum(), {}
+        return (errors.mean(dim=0) * drawn).sum() / drawn.sum(), {}
 
     def turns(self, draw: Draw, generator: torch.Generator) -> Iterator[Turn]:
         """One turn. Noise levels are drawn evenly over the minibatch, which steadies the loss (Kingma et al. 2021)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -80,11 +80,12 @@ class ReplayModel:
         encoded = self.codec.encode(items).to(self.device)
         ended = rows.terminated.to(self.device)
         parts = encoded[~ended], encoded[ended]
+        share = len(parts[1]) / len(encoded)
         size, pick = self.generative.batch_size, self.generative.pick
         if self._classifier is None:
-            draw = self._by_class(parts)
+            draw = self._by_class(parts, share)
         else:
-            self._classifier.share = len(parts[1]) / len(encoded)
+            self._classifier.share = share
 
             def draw() -> Minibatch:
                 return Minibatch(pick(encoded, size), given=self._given)
@@ -93,12 +94,13 @@ class ReplayModel:
             for player in self.players.values():
                 player.set_progress(step / self.config.updates)
             yield from self.generative.turns(draw)
-            if self._classifier is not None and 0 < self._classifier.share < 1:
-                yield self._classifier.turn(*(pick(part, size // 2) for part in parts))
+            if self._classifier is not None and 0 < share < 1:
+                both = torch.cat([pick(part, size // 2) for part in parts])
+                batch = Minibatch(both, _labels(len(both), size // 2, self.device))
+                yield Turn("synthetic_ends", batch, float(len(both)))
 
-    def _by_class(self, parts: tuple[Tensor, Tensor]) -> Draw:
-        """Minibatches of transitions that go on and others that end the episode, each with its class."""
-        share = len(parts[1]) / (len(parts[0]) + len(parts[1]))
+    def _by_class(self, parts: tuple[Tensor, Tensor], share: float) -> Draw:
+        """Minibatches of transitions that go on and, as ``share`` of all are, that end, each with its class."""
         # Where one of the classes is empty, all rows are of the other.
         self._ends = self.config.rare if self.config.rare > 0 and 0 < share < 1 else share
         size = self.generative.batch_size
@@ -172,10 +174,6 @@ class _Ends:
         self.share = 0.0
         """Of the last training's transitions."""
 
-    def turn(self, others: Tensor, ended: Tensor) -> Turn:
-        """One step on as many encoded rows ``[B, D]`` of either class."""
-        return Turn("synthetic_ends", _EndsBatch(others, ended), float(len(others) + len(ended)))
-
     @torch.no_grad()
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Whether encoded ``rows`` ``[n, D]`` end the episode ``[n]`` (bool), drawn by its probability."""
@@ -187,15 +185,9 @@ class _Ends:
     def _logits(self, rows: Tensor) -> Tensor:
         return self.network(rows[:, : self.columns])[:, 0]
 
-    def _loss(self, batch: _EndsBatch) -> tuple[Tensor, Metrics]:
-        both = self._logits(batch.ended), -self._logits(batch.others)
-        return -F.logsigmoid(torch.cat(both)).mean(), {}
-
-
-@dataclass(frozen=True)
-class _EndsBatch:
-    others: Tensor
-    ended: Tensor
+    def _loss(self, batch: Minibatch) -> tuple[Tensor, Metrics]:
+        assert batch.labels is not None
+        return F.binary_cross_entropy_with_logits(self._logits(batch.x), batch.labels.float()), {}
 
 
 def _labels(n: int, ends: int, device: torch.device) -> Tensor:

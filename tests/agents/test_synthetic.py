@@ -64,6 +64,17 @@ class Scripted:
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
+def remembered() -> tuple[list[Scripted], MakeSynthesizer]:
+    """What will have been made, and what makes it."""
+    made: list[Scripted] = []
+
+    def make(*arguments: Any) -> Scripted:
+        made.append(Scripted(*arguments))
+        return made[0]
+
+    return made, make
+
+
 def streams() -> dict[str, torch.Generator]:
     return {name: torch.Generator().manual_seed(0) for name in ("actions", "noise", "replay", "synthetic")}
 
@@ -139,12 +150,7 @@ def test_sac_draws_them_too_and_as_many_rows_as_ever() -> None:
 
 
 def test_the_player_learns_the_replay_whenever_so_many_steps_have_passed() -> None:
-    made: list[Scripted] = []
-
-    def make(*arguments: Any) -> Scripted:
-        made.append(Scripted(*arguments))
-        return made[0]
-
+    made, make = remembered()
     game = dqn(make, replace(CONFIG, refit_every=2_000), steps_per_update=100)
     counts = []
     for _ in range(6):
@@ -163,12 +169,7 @@ def test_the_player_learns_the_replay_whenever_so_many_steps_have_passed() -> No
 def test_actions_of_the_policy_are_asked_about_anew_every_round_in_states_of_the_replay(
     make_game: Any, options: dict[str, Any], output: list[float]
 ) -> None:
-    made: list[Scripted] = []
-
-    def make(*arguments: Any) -> Scripted:
-        made.append(Scripted(*arguments))
-        return made[0]
-
+    made, make = remembered()
     settings = replace(CONFIG, generator="diffusion", actions="policy", refit_every=2_000, rows=400)
     game = make_game(make, settings, steps_per_update=100, **options)
     play(game, 2)
@@ -191,12 +192,7 @@ def test_actions_of_the_policy_are_asked_about_anew_every_round_in_states_of_the
 
 
 def test_the_first_actions_asked_about_are_those_of_the_policy_not_the_uniform_ones_before_it_learns() -> None:
-    made: list[Scripted] = []
-
-    def make(*arguments: Any) -> Scripted:
-        made.append(Scripted(*arguments))
-        return made[0]
-
+    made, make = remembered()
     game = sac(make, replace(CONFIG, generator="diffusion", actions="policy", rows=400), learning_starts=1_000)
     with torch.no_grad():
         list(game.policy.parameters())[-1].copy_(torch.tensor([9.0, -9.0]))
