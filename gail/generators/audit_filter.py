@@ -17,7 +17,7 @@ from gail.generators.audit_classifier import FOLDS, cross_fitted_scores
 from gail.generators.audit_copies import CopyTest
 from gail.generators.audit_dynamics import CannotReplay, row_errors
 from gail.generators.audit_view import AuditConfig, View
-from gail.generators.steps import name_of
+from gail.generators.steps import name_of, trajectory_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def filter_synthetic(
     view = View.of(synthetic, real, train, env_id, env_kwargs, audit, whole=True)
     if view.made.generator is not None and view.made.generator.get("kind") == JOINED:
         raise InputError(f"{name_of(view.made)}: is joined of several sets, expected one that is all synthetic")
-    owner, count = view.all_synthetic.episode, len(view.made)
+    owner, count = trajectory_of(view.made), len(view.made)
 
     def mostly(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return np.bincount(owner, rows, count) > np.bincount(owner, minlength=count) / 2
@@ -118,7 +118,7 @@ def _wrong(view: View, most: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_
         played = simulator.play(steps)
     finally:
         simulator.close()
-    owner = steps.episode[played.known]
+    owner = trajectory_of(view.made)[played.known]
     errors = row_errors(steps.next_obs[played.known], played.next_obs[played.known], view.state_variance)
     rows = np.bincount(owner, minlength=count)
     mean = np.bincount(owner, errors, count) / np.maximum(rows, 1)

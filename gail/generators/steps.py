@@ -48,7 +48,8 @@ class Steps:
     rewards: Array | None
     """``[N]``."""
     episode: NDArray[np.int64]
-    """``[N]``: which trajectory each is of; unrelated transitions are one each."""
+    """``[N]``: which episode each is of: those of agents that played together are one; unrelated transitions are one
+    each."""
 
     def __len__(self) -> int:
         return len(self.episode)
@@ -103,7 +104,25 @@ def steps_of(demos: Demonstrations) -> Steps:
         rows.next_obs.numpy(),
         rows.terminated.numpy(),
         None if rows.rewards is None else rows.rewards.double().numpy(),
-        np.repeat(np.arange(len(demos)), [len(trajectory) for trajectory in demos]),
+        _episodes(demos)[trajectory_of(demos)],
+    )
+
+
+def trajectory_of(demos: Demonstrations) -> NDArray[np.int64]:
+    """``[N]``: which trajectory each step is of."""
+    return np.repeat(np.arange(len(demos)), [len(trajectory) for trajectory in demos])
+
+
+def _episodes(demos: Demonstrations) -> NDArray[np.int64]:
+    """``[E]``: a number from 0 on for each trajectory, the same for all agents of one reset."""
+    numbers: dict[tuple[str, int], int] = {}
+    return np.asarray(
+        [
+            numbers.setdefault(
+                ("trajectory", place) if t.agent is None or t.seed is None else ("seed", t.seed), len(numbers)
+            )
+            for place, t in enumerate(demos)
+        ]
     )
 
 

@@ -211,6 +211,15 @@ def test_copies_are_not_claimed_where_fresh_rows_repeat_exactly_too() -> None:
     assert (summary["duplication"], summary["duplication_expected"]) == (1.0, 1.0) and not summary["copies"]
 
 
+def test_agents_that_played_together_are_held_out_together() -> None:
+    real = load_demos(bundled_demos("Hopper-v5")).first(4)
+    # What one of them sees the other sees too: taken for an episode of its own, it would be its fresh data.
+    together = tuple(replace(t, seed=number, agent=name) for name in "ab" for number, t in enumerate(real))
+    copies = as_transitions(real, lambda s, a, n: (s[::5], a[::5], n[::5]))
+    summary = audit(copies, replace(real, trajectories=together), config=QUICK).summary
+    assert (summary["duplication"], summary["copies"]) == (1.0, True) and summary["duplication_expected"] < 0.1
+
+
 def cut(trajectory: Trajectory, steps: int) -> Trajectory:
     return Trajectory(trajectory.observations[: steps + 1], trajectory.actions[:steps], None, False, False)
 

@@ -115,6 +115,8 @@ def test_an_episode_is_judged_by_its_mean_error(play: Demonstrations, real: Demo
     good, bad = play.trajectories[40], play.trajectories[41]
     observations = bad.observations.copy()
     observations[8:] = -observations[8:]
+    # Also where they are of agents that played together.
+    good, bad = (replace(row, seed=7, agent=name) for row, name in ((good, "a"), (bad, "b")))
     made = generated(replace(real, trajectories=(good, replace(bad, observations=observations))))
     found = filter_synthetic(made, real, config=FilterConfig(least_real=0.0), audit=QUICK)
     assert found.summary["dropped"]["dynamics"] == 1
