@@ -88,9 +88,12 @@ def run(argv: list[str]) -> int:
     if settings.algo not in ("dqn", "sac"):
         raise InputError(f"--algo: {settings.algo!r}, expected dqn or sac, which learn from a replay")
     refuse_unread_flags(argv, settings.algo, OWN_ALGORITHMS)
+    if "rare" in arms and _synthetic(settings).actions == "policy":
+        raise InputError(
+            "--arms: rare asks for ends, which the policy's actions decide; expected --arms plain synthetic"
+        )
     for arm in arms:
-        learner = arm_settings(settings, arm)
-        (learner.dqn if settings.algo == "dqn" else learner.sac).synthetic.require_refit(settings.steps)
+        _synthetic(arm_settings(settings, arm)).require_refit(settings.steps)
     with open_vec(arguments.env, 1) as probe:
         require_vectors(probe.observation_space, probe.env_id)
     out = arguments.out or default_out("bench", arguments.env, f"replay-{settings.algo}")
@@ -113,6 +116,10 @@ def run(argv: list[str]) -> int:
     if arguments.common.json:
         print_json(data)
     return 0
+
+
+def _synthetic(settings: ExpertConfig) -> SyntheticConfig:
+    return (settings.dqn if settings.algo == "dqn" else settings.sac).synthetic
 
 
 def arm_settings(settings: ExpertConfig, arm: ArmName) -> ExpertConfig:

@@ -87,6 +87,7 @@ def test_every_arm_takes_the_same_steps_and_finished_runs_are_not_trained_again(
         (["CartPole-v1"], "--algo: 'ppo', expected dqn or sac"),
         (["--algo", "dqn"], "the environment comes first"),
         (["ALE/Pong-v5", "--algo", "dqn"], "ALE/Pong-v5 shows images (4x84x84 bytes), expected vectors"),
+        (["CartPole-v1", "--algo", "dqn", "--dqn.synthetic.actions", "policy"], "expected --arms plain synthetic"),
         (["CartPole-v1", "--algo", "dqn", "--steps", "9999"], "refit_every: 10000, expected less than the 9999 steps"),
     ],
 )
