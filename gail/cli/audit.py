@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import tyro
 
 from gail.cli.options import Common, default_out, parse, parse_kwargs, print_json, show
+from gail.cli.reading import Layout
 from gail.core.errors import InputError
 from gail.core.files import is_unused
 from gail.demos import save_demos
+from gail.demos.load import is_table
 from gail.demos.save import require_name
 from gail.generators import AuditConfig, FilterConfig, Filtered, audit, filter_synthetic
 from gail.report.audit import audit_report, audit_table
@@ -39,6 +41,8 @@ class Arguments:
     """The environment, where the files name none."""
     env_kwargs: str | None = None
     """What that environment was made with, as JSON."""
+    layout: Annotated[Layout, tyro.conf.arg(name="")] = field(default_factory=Layout)
+    """Of the file of --real, and of that of --train where it is a table too."""
     audit: Annotated[AuditConfig, tyro.conf.arg(name="")] = field(default_factory=AuditConfig)
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
@@ -53,17 +57,16 @@ def run(argv: list[str]) -> int:
         if arguments.keep.exists():
             raise InputError(f"{arguments.keep}: exists already; choose another --keep")
         require_name(arguments.keep)
-    sets: dict[str, Any] = {
-        "train": arguments.train,
-        "env_id": arguments.env,
-        "env_kwargs": parse_kwargs(arguments.env_kwargs),
-    }
+    env: dict[str, Any] = {"env_id": arguments.env, "env_kwargs": parse_kwargs(arguments.env_kwargs)}
+    real = arguments.layout.load(arguments.real, **env)
+    train: Any = arguments.train
+    if train is not None and is_table(train):
+        train = arguments.layout.load(train, **env)
+    sets: dict[str, Any] = {"train": train, **env}
     kept = None
     if arguments.keep is not None:
-        kept = filter_synthetic(
-            arguments.synthetic, arguments.real, config=arguments.filter, audit=arguments.audit, **sets
-        )
-    found = audit(arguments.synthetic, arguments.real, config=arguments.audit, **sets)
+        kept = filter_synthetic(arguments.synthetic, real, config=arguments.filter, audit=arguments.audit, **sets)
+    found = audit(arguments.synthetic, real, config=arguments.audit, **sets)
     page = audit_report(found, out, png=arguments.png)
     show(audit_table(found), title=f"{arguments.synthetic} beside {arguments.real}")
     steps, rows = found.summary["synthetic"]["steps"], found.summary["rows_synthetic"]

@@ -13,26 +13,13 @@ from gail.agents.collect import collect_demos
 from gail.agents.find_policy import find_policy
 from gail.agents.sb3_zip import SB3Options
 from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json, print_protocol, subcommand
+from gail.cli.reading import Layout, Reading
 from gail.core.errors import InputError
-from gail.demos import Columns, Demonstrations, describe, inspect_demos, join_demos, load_demos, save_demos
+from gail.demos import Demonstrations, describe, inspect_demos, join_demos, load_demos, save_demos
 from gail.demos.origin import describe_origin
 from gail.demos.replay import replay, replay_native
 from gail.demos.save import require_name
 from gail.envs import env_text
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a file that does not describe itself is read."""
-
-    env: str | None = None
-    """The environment of a file that names none."""
-    env_kwargs: str | None = None
-    """What that environment was made with, as JSON."""
-    action_shift: int = 0
-    """1 mends a file whose row t holds the action that led to row t."""
-    columns: Columns = field(default_factory=Columns)
-    """Which columns of a table hold what."""
 
 
 @dataclass(frozen=True)
@@ -141,16 +128,6 @@ def run(argv: list[str]) -> int:
     return subcommand(argv, "demos", verbs)
 
 
-def _load(path: Path, reading: Reading) -> Demonstrations:
-    return load_demos(
-        path,
-        env_id=reading.env,
-        env_kwargs=parse_kwargs(reading.env_kwargs),
-        columns=reading.columns if reading.columns != Columns() else None,
-        action_shift=reading.action_shift,
-    )
-
-
 def _print_description(data: dict[str, Any]) -> None:
     for name, value in data.items():
         if isinstance(value, dict) and "parts" in value:
@@ -168,7 +145,7 @@ def _describe(demos: Demonstrations) -> dict[str, Any]:
 
 def _info(argv: list[str]) -> int:
     arguments = parse(InfoArguments, argv, prog="gail demos info", description="Show what a demonstration file holds.")
-    data = _describe(_load(arguments.path, arguments.reading))
+    data = _describe(arguments.reading.load(arguments.path))
     _print_description(data)
     if arguments.common.json:
         print_json(data)
@@ -178,9 +155,8 @@ def _info(argv: list[str]) -> int:
 def _check(argv: list[str]) -> int:
     arguments = parse(CheckArguments, argv, prog="gail demos check", description="Look for defects.")
     reading = arguments.reading
-    plain = reading.columns == Columns() and reading.action_shift == 0
     report = inspect_demos(
-        arguments.path if plain else _load(arguments.path, reading),
+        arguments.path if reading.layout == Layout() else reading.load(arguments.path),
         reading.env,
         parse_kwargs(reading.env_kwargs),
         simulate=not arguments.no_simulate,
@@ -203,7 +179,7 @@ def _convert(argv: list[str]) -> int:
     arguments = parse(
         ConvertArguments, argv, prog="gail demos convert", description="Write demonstrations in another format."
     )
-    demos = _load(arguments.path, arguments.reading)
+    demos = arguments.reading.load(arguments.path)
     if arguments.episodes is not None:
         if not 1 <= arguments.episodes <= len(demos):
             raise InputError(f"--episodes: {arguments.episodes}, expected 1 to {len(demos)}")

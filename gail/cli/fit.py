@@ -10,6 +10,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import tyro
 
 from gail.cli.options import Common, default_out, flag_value, parse, print_json, settings_from_file, show
+from gail.cli.reading import Reading
 from gail.core.errors import InputError
 from gail.generators import KINDS, DataConfig, FitConfig, TrainingConfig, fit, fit_recipe
 
@@ -23,7 +24,8 @@ class Arguments(Generic[Model]):
     kind: tyro.conf.Positional[str]
     """The kind of generator; it comes first."""
     data: str
-    """What to learn: demonstrations, a text, an IDX file, a folder of PNG files, a .npy of tokens, or `digits`."""
+    """What to learn: demonstrations, a text, an IDX file, a folder of PNG files, a .npy of tokens, or
+    `digits`."""
     model: Model
     """Hyperparameters of the kind."""
     out: Path | None = None
@@ -38,6 +40,7 @@ class Arguments(Generic[Model]):
     """How it is trained."""
     items: Annotated[DataConfig, tyro.conf.arg(name="")] = field(default_factory=DataConfig)
     """How the data becomes items."""
+    reading: Annotated[Reading, tyro.conf.arg(name="")] = field(default_factory=Reading)
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
 
@@ -72,7 +75,7 @@ def run(argv: list[str]) -> int:
         print(f"run directory: {out}", file=sys.stderr)
     result = fit(
         arguments.kind,
-        arguments.data,
+        arguments.data if arguments.reading == Reading() else arguments.reading.load(arguments.data),
         config=FitConfig(arguments.model, arguments.training, arguments.items),
         seed=arguments.seed,
         out=out,

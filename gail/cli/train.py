@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import tyro
 
@@ -21,8 +21,9 @@ from gail.cli.options import (
     settings_from_file,
     show,
 )
+from gail.cli.reading import Layout
 from gail.core.errors import InputError
-from gail.demos import Demonstrations, Transitions, load_demos
+from gail.demos import Demonstrations, Transitions
 from gail.demos.origin import describe_origin
 from gail.envs import make_vec, resolve_env
 from gail.envs.worker_options import WorkerOptions
@@ -53,6 +54,7 @@ class Arguments:
     """A TOML file whose fields override the recipe; flags override both."""
     settings: Annotated[ImitationConfig, tyro.conf.arg(name="")] = field(default_factory=ImitationConfig)
     """The method and its hyperparameters."""
+    layout: Annotated[Layout, tyro.conf.arg(name="")] = field(default_factory=Layout)
     workers: Annotated[WorkerOptions, tyro.conf.arg(name="")] = field(default_factory=WorkerOptions)
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
@@ -71,7 +73,10 @@ def run(argv: list[str]) -> int:
     if arguments.resume and arguments.out is None:
         raise InputError("--resume: needs --out, the run directory to go on with")
     out = arguments.out or default_out("train", arguments.env, arguments.settings.algo)
-    demos = load_demos(arguments.demos)
+    layout = arguments.layout
+    # Rows that do not follow from each other are told by the environment itself, where its state can be set.
+    played: dict[str, Any] = {"env_id": arguments.env, "env_kwargs": kwargs} if layout.columns.episode_by_jump else {}
+    demos = layout.load(arguments.demos, **played)
     print_protocol(*resolve_env(arguments.env, demos.env_kwargs if kwargs is None else kwargs))
     if demos.generator is not None:
         print(f"{arguments.demos}: {describe_origin(demos)}")

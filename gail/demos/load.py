@@ -28,7 +28,7 @@ READERS: dict[str, Callable[[Path, ReadOptions], Demonstrations]] = {
 }
 """Every kind of file and its reader."""
 
-_WITH_COLUMNS = (npy.FORMAT, text.FORMAT, jsonl.FORMAT)
+_TABLES = (npy.FORMAT, text.FORMAT, jsonl.FORMAT)
 
 
 def load_demos(
@@ -55,12 +55,10 @@ def load_demos(
     Raises:
         InputError: one line naming the file, the field, what was found and what was expected.
     """
-    place = Path(path)
-    if not place.exists() and minari_read.minari_data_folder(minari_read.local_minari_folder(str(path))):
-        place = minari_read.local_minari_folder(str(path))
+    place = locate(path)
     kind = sniff(place)
-    if columns is not None and kind not in _WITH_COLUMNS:
-        raise InputError(f"{place}: columns are for {', '.join(_WITH_COLUMNS)} files, this is {kind}")
+    if columns is not None and kind not in _TABLES:
+        raise InputError(f"{place}: columns are for {', '.join(_TABLES)} files, this is {kind}")
     demos = READERS[kind](place, ReadOptions(columns, action_shift, env_id, dict(env_kwargs or {})))
     demos = claim_env(demos, place, env_id, env_kwargs)
     if episodes is not None:
@@ -68,6 +66,15 @@ def load_demos(
             raise InputError(f"{place}: episodes: expected 1 to {len(demos)}, found {episodes}")
         demos = demos.first(episodes)
     return demos
+
+
+def locate(path: str | Path) -> Path:
+    """``path``; or the folder of the local Minari dataset that it is the id of."""
+    if not Path(path).exists():
+        folder = minari_read.local_minari_folder(str(path))
+        if minari_read.minari_data_folder(folder):
+            return folder
+    return Path(path)
 
 
 def claim_env(
@@ -85,6 +92,15 @@ def claim_env(
     if not same_environment(env_id, demos.env_id):
         raise InputError(f"{path}: field 'env_id': expected {env_id!r}, found {demos.env_id!r}")
     return demos
+
+
+def is_table(path: Path) -> bool:
+    """Whether ``path`` is a file of one of the kinds that ``columns`` describe.
+
+    Raises:
+        InputError: as :func:`sniff`, where something is there.
+    """
+    return path.exists() and sniff(path) in _TABLES
 
 
 def sniff(path: Path) -> str:

@@ -227,7 +227,7 @@ def _starts(path: Path, table: StepTable, options: ReadOptions, by_jump: bool) -
         if not marks:
             raise DemosError(
                 f"{path}: nothing says where episodes begin; expected a column named episode, terminated, "
-                "truncated or done, or the option to cut where rows jump (episode_by_jump)"
+                "truncated or done, or the option to cut where rows jump (episode_by_jump; --columns.episode-by-jump)"
             )
         starts[1:] = np.logical_or.reduce(marks)[:-1]
     starts[0] = True

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from gail.core.config import require
 from gail.core.errors import InputError
 from gail.demos import Demonstrations, load_demos
+from gail.demos.load import locate
 from gail.generators.dataset import Codec, Dataset
 from gail.generators.images import DIGITS, ImageCodec, load_images
 from gail.generators.innovations import InnovationCodec, innovation_data
@@ -130,7 +133,7 @@ def codec_from_tree(tree: dict[str, Any]) -> Codec:
 def _sniff(source: str | Path | Demonstrations, of_demos: str) -> str:
     if isinstance(source, Demonstrations):
         return of_demos
-    path = Path(source)
+    path = locate(source)
     if not path.exists():
         if str(source) == DIGITS:
             return "images"
@@ -142,4 +145,13 @@ def _sniff(source: str | Path | Demonstrations, of_demos: str) -> str:
         return "images"
     if name.endswith((".txt", ".md")):
         return "text"
-    return "tokens" if name.endswith(".npy") else of_demos
+    return "tokens" if name.endswith(".npy") and _may_be_tokens(path) else of_demos
+
+
+def _may_be_tokens(path: Path) -> bool:
+    """Whether an array is not one of demonstrations: whole numbers with two axes, or unreadable, as its loader says."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return True
+    return array.ndim == 2 and array.dtype.kind in "iu"
