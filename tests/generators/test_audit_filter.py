@@ -115,12 +115,21 @@ def test_an_episode_is_judged_by_its_mean_error(play: Demonstrations, real: Demo
     good, bad = play.trajectories[40], play.trajectories[41]
     observations = bad.observations.copy()
     observations[8:] = -observations[8:]
-    # Also where they are of agents that played together.
-    good, bad = (replace(row, seed=7, agent=name) for row, name in ((good, "a"), (bad, "b")))
     made = generated(replace(real, trajectories=(good, replace(bad, observations=observations))))
     found = filter_synthetic(made, real, config=FilterConfig(least_real=0.0), audit=QUICK)
     assert found.summary["dropped"]["dynamics"] == 1
     assert good in found.demos.trajectories
+
+
+def test_each_of_the_agents_that_played_together_is_judged_alone(play: Demonstrations, real: Demonstrations) -> None:
+    fresh, other, copied = play.trajectories[40], play.trajectories[41], real.trajectories[0]
+    wrong = replace(other, observations=-other.observations)
+    agents = tuple(replace(row, seed=7, agent=name) for row, name in ((fresh, "a"), (wrong, "b"), (copied, "c")))
+    found = filter_synthetic(
+        generated(replace(real, trajectories=agents)), real, config=FilterConfig(least_real=0.0), audit=QUICK
+    )
+    assert [row.agent for row in found.demos] == ["a"]
+    assert found.summary["dropped"] == {"dynamics": 1, "copies": 1, "unreal": 0}
 
 
 def test_without_a_simulator_the_other_checks_run(play: Demonstrations, real: Demonstrations) -> None:
