@@ -256,6 +256,14 @@ def _draw_histograms(found: Audit, palette: Palette) -> MatplotlibFigure:
         axes.grid(False, axis="x")
     for axes in grid.flat[len(order) :]:
         axes.set_visible(False)
+    # Beside the last title, whose name is short.
+    figure.legend(
+        *grid.flat[0].get_legend_handles_labels(),
+        loc="upper right",
+        bbox_to_anchor=(0.995, 1.0),
+        ncols=2,
+        handlelength=1.4,
+    )
     return figure
 
 

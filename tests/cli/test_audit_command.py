@@ -31,6 +31,8 @@ def test_the_audit_writes_a_page_and_the_figures(tmp_path: Path, capsys: pytest.
         assert printed[key] == written[key] and printed[key] is not None
     page = (out / "audit.html").read_text()
     assert page.count("<svg") == 8 and "http" not in page.replace("http-equiv", "")
+    for figure in page.split("<svg")[1:]:
+        assert "synthetic" in figure.partition("</svg>")[0]  # or nothing says which set is which
     assert "less its real mean, in units of its real spread" in page  # or the numbers would be taken for the file's own
     pictures = [file.read_bytes() for file in out.glob("*.png")]
     assert len(set(pictures)) == 8 and all(picture.startswith(b"\x89PNG") for picture in pictures)
