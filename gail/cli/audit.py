@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from gail.cli.options import Common, default_out, parse, parse_kwargs, print_json, show
-from gail.cli.reading import Layout
+from gail.cli.reading import FileLayout
 from gail.core.errors import InputError
 from gail.core.files import is_unused
-from gail.demos import save_demos
+from gail.demos import Columns, Demonstrations, save_demos
 from gail.demos.load import is_table
 from gail.demos.save import require_name
 from gail.generators import AuditConfig, FilterConfig, Filtered, audit, filter_synthetic
@@ -24,7 +24,8 @@ class Arguments:
     """Compare a synthetic set with real data and with the simulator; exit status 1 where too much of it is copied."""
 
     synthetic: tyro.conf.Positional[Path]
-    """A demonstration file of any kind: episodes or transitions."""
+    """A demonstration file of any kind: episodes or transitions. Columns (below) are those of the tables among the
+    files, the shift of actions is that of the recorded ones."""
     real: Path
     """Recorded demonstrations of the same environment."""
     train: Path | None = None
@@ -41,8 +42,7 @@ class Arguments:
     """The environment, where the files name none."""
     env_kwargs: str | None = None
     """What that environment was made with, as JSON."""
-    layout: Annotated[Layout, tyro.conf.arg(name="")] = field(default_factory=Layout)
-    """Of the file of --real, and of that of --train where it is a table too."""
+    layout: Annotated[FileLayout, tyro.conf.arg(name="")] = field(default_factory=FileLayout)
     audit: Annotated[AuditConfig, tyro.conf.arg(name="")] = field(default_factory=AuditConfig)
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 
@@ -58,15 +58,20 @@ def run(argv: list[str]) -> int:
             raise InputError(f"{arguments.keep}: exists already; choose another --keep")
         require_name(arguments.keep)
     env: dict[str, Any] = {"env_id": arguments.env, "env_kwargs": parse_kwargs(arguments.env_kwargs)}
-    real = arguments.layout.load(arguments.real, **env)
-    train: Any = arguments.train
-    if train is not None and is_table(train):
-        train = arguments.layout.load(train, **env)
+    layout, files = arguments.layout, (arguments.synthetic, arguments.real, arguments.train)
+    if layout.columns != Columns() and not any(is_table(file) for file in files if file is not None):
+        raise InputError("--columns: none of the files is a table (npy, csv, jsonl)")
+    real = layout.among(arguments.real).load(arguments.real, **env)
+    train = None if arguments.train is None else layout.among(arguments.train).load(arguments.train, **env)
+    # Read in blocks where it is large, which tables are not.
+    synthetic: Path | Demonstrations = arguments.synthetic
+    if is_table(arguments.synthetic):
+        synthetic = replace(layout, action_shift=0).load(arguments.synthetic, **env)
     sets: dict[str, Any] = {"train": train, **env}
     kept = None
     if arguments.keep is not None:
-        kept = filter_synthetic(arguments.synthetic, real, config=arguments.filter, audit=arguments.audit, **sets)
-    found = audit(arguments.synthetic, real, config=arguments.audit, **sets)
+        kept = filter_synthetic(synthetic, real, config=arguments.filter, audit=arguments.audit, **sets)
+    found = audit(synthetic, real, config=arguments.audit, **sets)
     page = audit_report(found, out, png=arguments.png)
     show(audit_table(found), title=f"{arguments.synthetic} beside {arguments.real}")
     steps, rows = found.summary["synthetic"]["steps"], found.summary["rows_synthetic"]

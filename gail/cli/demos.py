@@ -13,7 +13,7 @@ from gail.agents.collect import collect_demos
 from gail.agents.find_policy import find_policy
 from gail.agents.sb3_zip import SB3Options
 from gail.cli.options import Common, format_value, parse, parse_kwargs, print_json, print_protocol, subcommand
-from gail.cli.reading import Layout, Reading
+from gail.cli.reading import FileLayout, Reading
 from gail.core.errors import InputError
 from gail.demos import Demonstrations, describe, inspect_demos, join_demos, load_demos, save_demos
 from gail.demos.origin import describe_origin
@@ -156,7 +156,7 @@ def _check(argv: list[str]) -> int:
     arguments = parse(CheckArguments, argv, prog="gail demos check", description="Look for defects.")
     reading = arguments.reading
     report = inspect_demos(
-        arguments.path if reading.layout == Layout() else reading.load(arguments.path),
+        arguments.path if reading.layout == FileLayout() else reading.load(arguments.path),
         reading.env,
         parse_kwargs(reading.env_kwargs),
         simulate=not arguments.no_simulate,

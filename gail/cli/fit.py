@@ -24,8 +24,8 @@ class Arguments(Generic[Model]):
     kind: tyro.conf.Positional[str]
     """The kind of generator; it comes first."""
     data: str
-    """What to learn: demonstrations, a text, an IDX file, a folder of PNG files, a .npy of tokens, or
-    `digits`."""
+    """What to learn: demonstrations (a file, a folder, a local Minari id), a text, an IDX file, a folder of PNG files,
+    a .npy of tokens, or `digits`."""
     model: Model
     """Hyperparameters of the kind."""
     out: Path | None = None

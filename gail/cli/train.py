@@ -21,7 +21,7 @@ from gail.cli.options import (
     settings_from_file,
     show,
 )
-from gail.cli.reading import Layout
+from gail.cli.reading import FileLayout
 from gail.core.errors import InputError
 from gail.demos import Demonstrations, Transitions
 from gail.demos.origin import describe_origin
@@ -54,7 +54,7 @@ class Arguments:
     """A TOML file whose fields override the recipe; flags override both."""
     settings: Annotated[ImitationConfig, tyro.conf.arg(name="")] = field(default_factory=ImitationConfig)
     """The method and its hyperparameters."""
-    layout: Annotated[Layout, tyro.conf.arg(name="")] = field(default_factory=Layout)
+    layout: Annotated[FileLayout, tyro.conf.arg(name="")] = field(default_factory=FileLayout)
     workers: Annotated[WorkerOptions, tyro.conf.arg(name="")] = field(default_factory=WorkerOptions)
     common: Annotated[Common, tyro.conf.arg(name="")] = field(default_factory=Common)
 

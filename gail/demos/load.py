@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +60,21 @@ def load_demos(
     if columns is not None and kind not in _TABLES:
         raise InputError(f"{place}: columns are for {', '.join(_TABLES)} files, this is {kind}")
     demos = READERS[kind](place, ReadOptions(columns, action_shift, env_id, dict(env_kwargs or {})))
-    demos = claim_env(demos, place, env_id, env_kwargs)
+    demos = replace(claim_env(demos, place, env_id, env_kwargs), read_as=_told(columns, action_shift, env_id))
     if episodes is not None:
         if not 1 <= episodes <= len(demos):
             raise InputError(f"{place}: episodes: expected 1 to {len(demos)}, found {episodes}")
         demos = demos.first(episodes)
     return demos
+
+
+def _told(columns: Columns | None, action_shift: int, env_id: str | None) -> dict[str, Any]:
+    """What decides how rows become steps, beside the file; the environment, where it says which rows begin episodes."""
+    said: dict[str, Any] = {"action_shift": action_shift}
+    if columns is not None:
+        said["columns"] = {name: value for name, value in asdict(columns).items() if value not in (None, False, ())}
+        said["env_id"] = env_id if columns.episode_by_jump else None
+    return {name: value for name, value in said.items() if value}
 
 
 def locate(path: str | Path) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from gail.core.errors import InputError
 from gail.demos.columns import Columns
@@ -179,7 +180,7 @@ def find_impossible(
     """``[N]`` bool: rows that the environment does not produce from the row before them.
 
     Returns:
-        None where no environment was named, or its state cannot be set from an observation.
+        None where no environment was named, it makes batches, or its state cannot be set from an observation.
 
     Raises:
         InputError: where the named environment cannot be made.
@@ -187,10 +188,13 @@ def find_impossible(
     if options.env_id is None:
         return None
     from gail.envs.chunk import make_env
-    from gail.envs.resolve import find_spec
+    from gail.envs.resolve import resolve
 
     try:
-        env = make_env(find_spec(options.env_id), options.env_kwargs)
+        spec = resolve(options.env_id)
+        if not isinstance(spec, EnvSpec):
+            return None
+        env = make_env(spec, options.env_kwargs)
     except Exception as error:  # whatever an environment's constructor raises
         found = " ".join(str(error).split())[:160]
         raise InputError(f"{path}: env_id: {options.env_id!r} cannot be made here ({found})") from error
@@ -227,7 +231,8 @@ def _starts(path: Path, table: StepTable, options: ReadOptions, by_jump: bool) -
         if not marks:
             raise DemosError(
                 f"{path}: nothing says where episodes begin; expected a column named episode, terminated, "
-                "truncated or done, or the option to cut where rows jump (episode_by_jump; --columns.episode-by-jump)"
+                "truncated or done, or the option to cut where rows jump (episode_by_jump; gail demos convert "
+                "--columns.episode-by-jump)"
             )
         starts[1:] = np.logical_or.reduce(marks)[:-1]
     starts[0] = True

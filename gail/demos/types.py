@@ -78,6 +78,8 @@ class Demonstrations:
     """The file they were read from."""
     format: str = ""
     """The kind of file they were read from, as the loader sniffed it."""
+    read_as: dict[str, Any] = field(default_factory=dict)
+    """How the reader was told to read a file that does not describe itself; empty for all others."""
     dropped: int = 0
     """How many transitions were left out because the file holds no successor for them."""
 

@@ -31,7 +31,7 @@ class CopyTest:
 
     @classmethod
     def of(cls, view: View) -> CopyTest:
-        """Hold out the real trajectories that are no training items, or each training episode in turn."""
+        """Hold out the real episodes that are no training items, or each training episode in turn."""
         learned = view.learned
         training = view.all_real if learned is view.recorded else steps_of(learned)
         base = view.scaled(training)
@@ -39,7 +39,8 @@ class CopyTest:
         # Of fewer rows the percentile would be the smallest distance.
         if np.isin(view.all_real.episode, fresh).sum() * NEAR >= 1:
             held = some(view.all_real, view.config.rows, view.rng, among=fresh)
-            described = f"{len(fresh)} real trajectories that are not among the training items"
+            unit = "transitions" if view.recorded.kind == "transitions" else "episodes"
+            described = f"{len(fresh)} real {unit} that are not among the training items"
             return cls(base, nearest_distances(view.scaled(held), base), described)
         owner = blocks(training.episode, FOLDS, runs=_RUNS)
         unit = (
@@ -65,7 +66,7 @@ class CopyTest:
 
 
 def _unseen(view: View, training: Steps) -> list[int]:
-    """The real trajectories that are no training items: by rows, since the training file may hold the same steps as
+    """The real episodes that are no training items: by rows, since the training file may hold the same steps as
     transitions, in pieces, or as other numbers of bits.
     """
     learned, rows = (steps.columns(view.layout).astype(np.float32) + 0.0 for steps in (training, view.all_real))

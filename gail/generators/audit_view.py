@@ -164,7 +164,7 @@ def _half(owner: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool
 
 
 def some(steps: Steps, count: int, rng: np.random.Generator, *, among: list[int] | None = None) -> Steps:
-    """At most ``count`` rows, in order; of the trajectories ``among`` only."""
+    """At most ``count`` rows, in order; of the episodes ``among`` only."""
     rows = np.arange(len(steps)) if among is None else np.flatnonzero(np.isin(steps.episode, among))
     return steps[np.sort(rng.permutation(rows)[:count])] if len(rows) > count else steps[rows]
 

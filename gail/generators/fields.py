@@ -188,6 +188,7 @@ def origin_of(demos: Demonstrations, sha256: str | None) -> dict[str, Any]:
     return {
         "path": str(demos.path) if demos.path else None,
         "sha256": sha256,
+        "read_as": demos.read_as,
         "env_id": demos.env_id,
         "env_kwargs": dict(demos.env_kwargs),
     }

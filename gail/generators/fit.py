@@ -106,6 +106,7 @@ def fit(
         model = build(kind, dataset.codec, len(dataset.classes), config.model, training.precision).to(device)
     if out is not None:
         run = {"verb": "fit", "kind": kind, "seed": seed, "data_sha256": dataset.origin.get("sha256")}
+        run["data_read_as"] = dataset.origin.get("read_as") or None
         origin = {"data": str(dataset.origin.get("path") or "in memory")}
         open_run(out, {"run": run, "config": config}, resume=resume, provenance=origin)
     shown = training.previews and model.draws_items

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -149,9 +150,9 @@ def _sniff(source: str | Path | Demonstrations, of_demos: str) -> str:
 
 
 def _may_be_tokens(path: Path) -> bool:
-    """Whether an array is not one of demonstrations: whole numbers with two axes, or unreadable, as its loader says."""
+    """Whether ``path`` is for the loader of tokens to read or refuse: no array of floats, nor of three axes."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, BadZipFile):
         return True
-    return array.ndim == 2 and array.dtype.kind in "iu"
+    return not isinstance(array, np.ndarray) or (array.ndim == 2 and array.dtype.kind in "iu")

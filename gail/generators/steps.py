@@ -114,16 +114,13 @@ def trajectory_of(demos: Demonstrations) -> NDArray[np.int64]:
 
 
 def _episodes(demos: Demonstrations) -> NDArray[np.int64]:
-    """``[E]``: a number from 0 on for each trajectory, the same for all agents of one reset."""
-    numbers: dict[tuple[str, int], int] = {}
-    return np.asarray(
-        [
-            numbers.setdefault(
-                ("trajectory", place) if t.agent is None or t.seed is None else ("seed", t.seed), len(numbers)
-            )
-            for place, t in enumerate(demos)
-        ]
-    )
+    """``[E]``: a number from 0 on for each trajectory, the same for all agents of one reset.
+
+    Those follow each other; joined sets may hold the same seed again.
+    """
+    resets = [None if t.agent is None else t.seed for t in demos]
+    begins = [place == 0 or seed is None or seed != resets[place - 1] for place, seed in enumerate(resets)]
+    return np.cumsum(begins) - 1
 
 
 def name_of(demos: Demonstrations) -> str:

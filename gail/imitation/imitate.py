@@ -247,6 +247,7 @@ def _run_seed(
                 "env_kwargs": env_kwargs,
                 "seed": seed,
                 "demos_sha256": file_hash(demos.path) if demos.path is not None else None,
+                "demos_read_as": demos.read_as or None,
             }
             origin = {"demos": str(demos.path or "in memory")}
             open_run(directory, {"run": run, "config": config}, resume=resume, provenance=origin)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gail.cli.main import main
-from gail.demos import load_demos, save_demos
+from gail.demos import Columns, load_demos, save_demos
 from gail.demos.bundled import bundled_demos
 
 UNMARKED = ["--columns.episode-by-jump"]
@@ -51,16 +52,63 @@ def test_a_table_is_fitted_sampled_and_audited_without_being_converted(
     assert fields(capsys)["checked_share"] == 1.0  # the environment's name reached the simulator
 
 
-def test_a_table_beside_what_the_generator_learned_from(
+def test_tables_and_other_files_are_audited_together(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = str(save_demos(load_demos(bundled_demos("CartPole-v1")).first(1), tmp_path / "made.npz"))
-    audit = ["audit", made, "--real", str(table), "--env", "CartPole-v1", *UNMARKED, "--rows", "100", "--json"]
-    learned = save_demos(load_demos(bundled_demos("CartPole-v1")).first(2), tmp_path / "learned.npz")
-    for number, train in enumerate((table, learned)):
-        main([*audit, "--train", str(train), "--out", str(tmp_path / f"audit-{number}")])
-        described = fields(capsys)["train"]
-        assert isinstance(described, dict) and described["path"] == str(train)
+    demos = load_demos(bundled_demos("CartPole-v1"))
+    file = save_demos(demos.first(2), tmp_path / "some.npz")
+    made = save_demos(replace(demos, trajectories=demos.trajectories[5:7]), tmp_path / "made.npz")
+    sets = [(made, table, table), (made, table, file), (made, file, table), (table, file, file)]
+    for number, (synthetic, real, train) in enumerate(sets):
+        audit = ["audit", str(synthetic), "--real", str(real), "--train", str(train), "--rows", "100", "--json"]
+        main([*audit, "--env", "CartPole-v1", *UNMARKED, "--out", str(tmp_path / f"audit-{number}")])
+        summary = fields(capsys)
+        found = [summary[name] for name in ("synthetic", "real", "train")]
+        assert [part["path"] for part in found if isinstance(part, dict)] == [str(synthetic), str(real), str(train)]
+    none = ["audit", str(made), "--real", str(file), *UNMARKED, "--out", str(tmp_path / "none")]
+    assert main(none) == 2 and "none of the files is a table" in capsys.readouterr().err
+
+
+def test_the_shift_of_actions_is_that_of_the_training_file_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demos = load_demos(bundled_demos("Hopper-v5")).first(4)
+    shifted = tuple(replace(t, actions=np.roll(t.actions, 1, axis=0)) for t in demos)
+    file = save_demos(replace(demos, trajectories=shifted), tmp_path / "shifted.npz")
+    copies = save_demos(load_demos(file, action_shift=1), tmp_path / "copies.npz")
+    audit = ["audit", str(copies), "--real", str(file), "--train", str(file), "--action-shift", "1", "--rows", "100"]
+    assert main([*audit, "--out", str(tmp_path / "audit")]) == 1
+    assert "NOT SYNTHETIC" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_only_with_rows_that_are_read_alike(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit = ["fit", "vae", "--data", str(table), "--env", "CartPole-v1", "--steps", "1", "--previews", "0"]
+    train = ["train", "CartPole-v1", "--algo", "bc", "--demos", str(table), "--bc.steps", "1"]
+    for number, words in enumerate((fit, [*train, "--evaluation-episodes", "1"])):
+        words = [*words, *UNMARKED, "--out", str(tmp_path / f"run-{number}")]
+        assert main(words) == 0
+        capsys.readouterr()
+        assert main([*words, "--resume", "--columns.rewards", "obs0"]) == 2
+        assert "cannot resume" in capsys.readouterr().err
+        assert main([*words, "--resume"]) == 0
+
+
+def test_keyword_arguments_of_no_environment_are_refused(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "vae", "--data", str(table), *UNMARKED, "--env-kwargs", "{}"]) == 2
+    assert "--env-kwargs: needs --env" in capsys.readouterr().err
+
+
+def test_an_environment_of_batches_cannot_tell_where_episodes_begin_and_the_rows_do(table: Path) -> None:
+    leap = np.loadtxt(table, delimiter=",", skiprows=1)
+    leap[50:, 0] += 100.0
+    np.savetxt(table, leap, delimiter=",", header="obs0,obs1,obs2,obs3,action", comments="")
+    (table.parent / "own.py").write_text(
+        "import gail\n\ndef batch(num_envs=1, **options):\n    return gail.make_vec('CartPole-v1', num_envs)\n"
+    )
+    found = load_demos(table, columns=Columns(episode_by_jump=True), env_id=f"{table.parent / 'own.py'}:batch")
+    assert len(found.trajectories[0]) == 49
 
 
 def test_a_table_is_imitated(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,6 +156,11 @@ def test_an_array_of_numbers_is_demonstrations_and_one_of_whole_numbers_tokens(
     assert (said["data_kind"], said["items"]) == ("transitions", 33)
     assert main(["fit", "transformer", "--data", str(tmp_path / "tokens.npy"), *few, "--out", str(tmp_path / "b")]) == 0
     assert fields(capsys)["data_kind"] == "tokens"
+    for content in (b"PK\x03\x04 and nothing else", (bundled_demos("CartPole-v1")).read_bytes()):
+        (tmp_path / "archive.npy").write_bytes(content)
+        assert main(["fit", "vae", "--data", str(tmp_path / "archive.npy"), *few, "--out", str(tmp_path / "c")]) == 2
+        error = capsys.readouterr().err
+        assert "archive.npy: " in error and error.count("\n") == 1
 
 
 def test_a_local_minari_id_is_data(

@@ -15,6 +15,7 @@ from gail.demos import Demonstrations, Trajectory, load_demos
 from gail.demos.bundled import bundled_demos
 from gail.envs import make_vec
 from gail.generators import AuditConfig, audit, filter_synthetic
+from gail.generators.steps import steps_of
 
 CONFIG = AuditConfig(rows=500)
 QUICK = AuditConfig(rows=100)
@@ -184,7 +185,7 @@ def test_held_out_episodes_set_the_distance_where_the_training_file_is_given(hop
     assert "each training episode in turn" in hopper["copied"]["held_out"]
     demos = load_demos(bundled_demos("Hopper-v5")).first(4)
     summary = audit(demos.first(1), demos, train=demos.first(2), config=QUICK).summary
-    assert summary["held_out"].startswith("2 real trajectories") and summary["copies"]
+    assert summary["held_out"].startswith("2 real episodes") and summary["copies"]
 
 
 def test_equal_seeds_give_equal_audits() -> None:
@@ -214,10 +215,14 @@ def test_copies_are_not_claimed_where_fresh_rows_repeat_exactly_too() -> None:
 def test_agents_that_played_together_are_held_out_together() -> None:
     real = load_demos(bundled_demos("Hopper-v5")).first(4)
     # What one of them sees the other sees too: taken for an episode of its own, it would be its fresh data.
-    together = tuple(replace(t, seed=number, agent=name) for name in "ab" for number, t in enumerate(real))
+    together = tuple(replace(t, seed=number, agent=name) for number, t in enumerate(real) for name in "ab")
     copies = as_transitions(real, lambda s, a, n: (s[::5], a[::5], n[::5]))
     summary = audit(copies, replace(real, trajectories=together), config=QUICK).summary
     assert (summary["duplication"], summary["copies"]) == (1.0, True) and summary["duplication_expected"] < 0.1
+    # Of two recordings that were joined, each with the same seeds, episodes stay as many as there were.
+    reset = [replace(t, seed=7, agent=name) for t in real for name in "ab"]
+    lives = [reset[0], reset[0], reset[1], replace(reset[0], seed=8), *reset[2:4]]
+    assert np.unique(steps_of(replace(real, trajectories=tuple(lives))).episode).tolist() == [0, 1, 2]
 
 
 def cut(trajectory: Trajectory, steps: int) -> Trajectory:
