@@ -12,7 +12,9 @@ import tyro
 from gail.cli.options import Common, default_out, flag_value, parse, print_json, settings_from_file, show
 from gail.cli.reading import Reading
 from gail.core.errors import InputError
+from gail.demos import Demonstrations
 from gail.generators import KINDS, DataConfig, FitConfig, TrainingConfig, fit, fit_recipe
+from gail.generators.images import DIGITS
 
 Model = TypeVar("Model")
 
@@ -73,9 +75,14 @@ def run(argv: list[str]) -> int:
     if arguments.out is None:
         # Known from the start, so that an interrupted run can be resumed.
         print(f"run directory: {out}", file=sys.stderr)
+    data: str | Demonstrations = arguments.data
+    if arguments.reading != Reading():
+        if arguments.data == DIGITS or arguments.items.data_kind in ("images", "text", "tokens"):
+            raise InputError(f"{data}: --env, --action-shift and --columns are for demonstrations")
+        data = arguments.reading.load(arguments.data)
     result = fit(
         arguments.kind,
-        arguments.data if arguments.reading == Reading() else arguments.reading.load(arguments.data),
+        data,
         config=FitConfig(arguments.model, arguments.training, arguments.items),
         seed=arguments.seed,
         out=out,

@@ -55,16 +55,19 @@ class Columns:
         Unset fields are found by name: ``obs*``/``state*`` are observations, ``next_obs*``/``next_state*``
         successors, ``act*`` actions; ``reward``, ``episode``, ``terminated``, ``truncated`` and ``done``
         (and usual spellings of them) are what they say. Where nothing is named an action, the last
-        column is the action and all others are the observation.
+        column that is nothing else is the action and all others are the observation.
 
         Args:
             header: the columns' names; for a table without names, their numbers as text.
             where: the file, for error messages.
 
         Raises:
-            InputError: where a column does not exist or none is left for the observation.
+            InputError: where a column does not exist, is there or taken twice, or none is left.
         """
         numbers = {name: number for number, name in enumerate(header)}
+        if len(numbers) < len(header):
+            twice = next(name for name in header if header.count(name) > 1)
+            raise InputError(f"{where}: two columns are called {twice!r}, expected a name of its own for each")
 
         def number(column: str) -> str:
             if column in numbers:
@@ -94,15 +97,19 @@ class Columns:
             truncated=by_name("truncated"),
             done=by_name("done"),
         )
+        single = {column for field in _SINGLE if (column := getattr(resolved, field)) is not None}
+        free = [str(n) for n in range(len(header)) if str(n) not in single.union(resolved.next_observations)]
         if not resolved.actions and not resolved.observations:
-            resolved = replace(resolved, actions=(str(len(header) - 1),))
+            resolved = replace(resolved, actions=tuple(free[-1:]))
         if not resolved.actions:
             raise InputError(f"{where}: no action column; found {', '.join(header)[:200]}")
         if not resolved.observations:
-            taken = {*resolved.actions, *resolved.next_observations}
-            taken |= {column for field in _SINGLE if (column := getattr(resolved, field)) is not None}
-            rest = tuple(str(n) for n in range(len(header)) if str(n) not in taken)
+            rest = tuple(column for column in free if column not in resolved.actions)
             if not rest:
                 raise InputError(f"{where}: no observation column; found {', '.join(header)[:200]}")
             resolved = replace(resolved, observations=rest)
+        inputs = (*resolved.observations, *resolved.actions)
+        again = next((column for column in inputs if inputs.count(column) > 1), None)
+        if again is not None:
+            raise InputError(f"{where}: column {header[int(again)]!r} is taken twice for observations and actions")
         return resolved

@@ -27,7 +27,8 @@ FORMAT = "jsonl"
 
 
 def read_jsonl(path: Path, options: ReadOptions) -> Demonstrations:
-    """Read JSON lines (see the module's docstring); of ``options.columns`` only the last two fields apply.
+    """Read JSON lines (see the module's docstring); of ``options.columns`` only ``episode_by_jump`` and
+    ``discrete_actions`` apply.
 
     Raises:
         DemosError: one line naming the file and the line, what was found and what was expected.
@@ -39,6 +40,11 @@ def read_jsonl(path: Path, options: ReadOptions) -> Demonstrations:
     if not lines:
         raise DemosError(f"{path}: expected lines with steps or episodes, found none")
     columns = options.columns or Columns()
+    if columns != Columns(episode_by_jump=columns.episode_by_jump, discrete_actions=columns.discrete_actions):
+        raise DemosError(
+            f"{path}: columns: JSON lines name their values themselves (observation, action, reward, ...); expected at "
+            "most episode_by_jump and discrete_actions"
+        )
     if "actions" in lines[0]:
         demos = _read_episodes(path, lines, options, columns)
     else:

@@ -39,21 +39,27 @@ def read_csv(path: Path, options: ReadOptions) -> Demonstrations:
 
 def is_csv_folder(path: Path) -> bool:
     """Whether ``path`` holds text files of observations and of actions."""
-    return _part(path, ("obs", "state")) is not None and _part(path, ("act",)) is not None
+    return bool(_parts(path, ("obs", "state")) and _parts(path, ("act",)))
 
 
-def _part(path: Path, prefixes: tuple[str, ...]) -> Path | None:
+def _parts(path: Path, prefixes: tuple[str, ...]) -> list[Path]:
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-    return next((file for file in files if file.stem.lower().startswith(prefixes)), None)
+    return [file for file in files if file.stem.lower().startswith(prefixes)]
 
 
 def _read_folder(path: Path) -> tuple[list[str], np.ndarray]:
     header: list[str] = []
     parts: list[np.ndarray] = []
     for name, prefixes in (("observation", ("obs", "state")), ("action", ("act",)), ("reward", ("rew",))):
-        file = _part(path, prefixes)
-        if file is None:
+        files = _parts(path, prefixes)
+        if not files:
             continue
+        if len(files) > 1:
+            found = ", ".join(file.name for file in files[:4])
+            raise DemosError(
+                f"{path}: expected one file of {name}s, found {len(files)} ({found}{', ...' * (len(files) > 4)})"
+            )
+        file = files[0]
         _, values = _read_table(file)
         if parts:
             require_rows(file, name, values, len(parts[0]), "as many as observations")
@@ -75,7 +81,9 @@ def _read_table(path: Path) -> tuple[list[str], np.ndarray]:
         raise DemosError(f"{path}: expected rows of numbers, found an empty file")
     separator = next((mark for mark in ",;\t" if mark in rows[0][1]), None)
     first = [cell.strip().strip('"') for cell in rows[0][1].split(separator)]
-    has_header = not all(_is_number(cell) for cell in first)
+    # What pandas writes for an array; two such columns may as well be a step.
+    numbered = len(first) > 2 and first == [str(column) for column in range(len(first))]
+    has_header = numbered or not all(_is_number(cell) for cell in first)
     values = np.empty((len(rows) - has_header, len(first)), dtype=np.float64)
     for target, (number, line) in enumerate(rows[has_header:]):
         cells = line.split(separator)

@@ -95,6 +95,15 @@ def test_a_run_goes_on_only_with_rows_that_are_read_alike(
         assert main([*words, "--resume"]) == 0
 
 
+@pytest.mark.parametrize("words", [["digits"], ["TABLE", "--data-kind", "text"]])
+def test_what_is_no_demonstrations_is_not_read_as_such(
+    words: list[str], table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(table) if word == "TABLE" else word for word in words]
+    assert main(["fit", "vae", "--data", *words, "--env", "CartPole-v1"]) == 2
+    assert "--env, --action-shift and --columns are for demonstrations" in capsys.readouterr().err
+
+
 def test_keyword_arguments_of_no_environment_are_refused(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "vae", "--data", str(table), *UNMARKED, "--env-kwargs", "{}"]) == 2
     assert "--env-kwargs: needs --env" in capsys.readouterr().err

@@ -294,11 +294,41 @@ def test_csv_without_marks_is_refused_until_jumps_are_allowed(play, tmp_path, en
         ("obs,act,episode\n1,2,x\n", "line 2: expected numbers"),
         ("act,reward,episode\n1,2,0\n", "no observation column"),
         ("obs,act,done\n1,2,0\n1,2,3\n", "end flags 0 and 1"),
+        ("x,x,act,done\n1,2,3,0\n1,2,3,1\n", "two columns are called 'x'"),
+        ("reward,done\n1,0\n1,1\n", "no action column"),
     ],
 )
 def test_bad_text_tables_are_refused_with_the_line(tmp_path, content, words):
     (tmp_path / "d.csv").write_text(content)
     refused(tmp_path / "d.csv", words)
+
+
+def test_the_last_column_that_is_nothing_else_is_the_action(tmp_path):
+    (tmp_path / "d.csv").write_text("x,y,push,reward,done\n1,2,3,5,0\n4,5,6,7,0\n8,9,1,2,1\n")
+    episode = load_demos(tmp_path / "d.csv").trajectories[0]
+    assert episode.observations.tolist() == [[1, 2], [4, 5], [8, 9]]
+    assert episode.actions.tolist() == [3, 6] and episode.rewards.tolist() == [5, 7]
+
+
+def test_a_header_of_the_columns_numbers_is_no_step(tmp_path):
+    (tmp_path / "d.csv").write_text("0,1,2\n5,6,0\n7,8,0\n9,6,1\n")
+    (tmp_path / "e.csv").write_text("0,1\n2,1\n3,0\n")  # two columns: as well a step
+    columns = Columns(observations=("0",), actions=("1",), done="2")
+    assert load_demos(tmp_path / "d.csv", columns=columns).trajectories[0].observations.tolist() == [[5], [7], [9]]
+    assert load_demos(tmp_path / "e.csv", columns=Columns(episode_by_jump=True)).steps == 2
+
+
+def test_a_column_has_one_use(tmp_path):
+    (tmp_path / "d.csv").write_text("x,y,push,done\n1,2,3,0\n4,5,6,1\n")
+    for observations in (("x", "x"), ("x", "push")):
+        columns = Columns(observations=observations, actions=("push",))
+        refused(tmp_path / "d.csv", "is taken twice", columns=columns)
+
+
+def test_a_folder_with_several_files_of_observations_is_refused(tmp_path):
+    for name in ("obs_0.csv", "obs_1.csv", "act_0.csv", "act_1.csv"):
+        (tmp_path / name).write_text("1\n2\n3\n")
+    refused(tmp_path, "expected one file of observations, found 2 (obs_0.csv, obs_1.csv)")
 
 
 def test_binary_in_a_text_file_is_refused(tmp_path):
@@ -319,6 +349,11 @@ def test_jumps_are_found_exactly_where_the_named_environment_can_be_played(play,
 
 
 # JSON lines
+
+
+def test_columns_that_json_lines_do_not_read_are_refused(tmp_path):
+    (tmp_path / "d.jsonl").write_text('{"observation": [1], "action": 0, "done": true}\n' * 2)
+    refused(tmp_path / "d.jsonl", "name their values themselves", columns=Columns(rewards="mine"))
 
 
 def test_jsonl_episodes_keep_rows_ends_and_seed(demos, tmp_path):
