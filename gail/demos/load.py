@@ -72,7 +72,8 @@ def _told(columns: Columns | None, action_shift: int, env_id: str | None) -> dic
     """What decides how rows become steps, beside the file; the environment, where it says which rows begin episodes."""
     said: dict[str, Any] = {"action_shift": action_shift}
     if columns is not None:
-        said["columns"] = {name: value for name, value in asdict(columns).items() if value not in (None, False, ())}
+        usual = asdict(Columns())
+        said["columns"] = {name: value for name, value in asdict(columns).items() if value != usual[name]}
         said["env_id"] = env_id if columns.episode_by_jump else None
     return {name: value for name, value in said.items() if value}
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 
 from gail.core.errors import InputError
 from gail.demos.columns import Columns
@@ -187,6 +186,8 @@ def find_impossible(
     """
     if options.env_id is None:
         return None
+    from gymnasium.envs.registration import EnvSpec
+
     from gail.envs.chunk import make_env
     from gail.envs.resolve import resolve
 

@@ -90,8 +90,10 @@ def test_a_run_goes_on_only_with_rows_that_are_read_alike(
         words = [*words, *UNMARKED, "--out", str(tmp_path / f"run-{number}")]
         assert main(words) == 0
         capsys.readouterr()
-        assert main([*words, "--resume", "--columns.rewards", "obs0"]) == 2
-        assert "cannot resume" in capsys.readouterr().err
+        # Also one that is said to be no index, which is not the same as not said.
+        for other in [["--columns.rewards", "obs0"], ["--columns.discrete-actions", "False"]][: 2 - number]:
+            assert main([*words, "--resume", *other]) == 2
+            assert "cannot resume" in capsys.readouterr().err
         assert main([*words, "--resume"]) == 0
 
 
