@@ -128,6 +128,22 @@ def rows(values: np.ndarray, successors: list[np.ndarray] | None = None) -> Demo
     return Demonstrations(tuple(trajectories), kind="transitions")
 
 
+def test_the_anchors_are_measured_between_the_real_halves() -> None:
+    rng = np.random.default_rng(0)
+    made = rows(rng.normal(size=(200, 3)))
+    found = []
+    for shift in (0.0, 6.0):
+        states = [rng.normal(size=(201, 2)), rng.normal(size=(201, 2)) + shift]
+        # One episode in each half: alike, then far apart.
+        episodes = tuple(Trajectory(s, rng.normal(size=(200, 1)), None, False, True) for s in states)
+        found.append(audit(made, Demonstrations(episodes), config=AuditConfig(rows=400)).summary)
+    alike, apart = found
+    assert alike["auc_real_real"] < 0.65 and alike["auc_noise5"] < 0.75 and alike["ks_mean_real_real"] < 0.15
+    assert alike["coverage_real_real"] > 0.8 and alike["precision_real_real"] > 0.8
+    assert apart["auc_real_real"] > 0.95 and apart["auc_noise5"] > 0.95 and apart["ks_mean_real_real"] > 0.7
+    assert apart["coverage_real_real"] < 0.1 and apart["precision_real_real"] < 0.1
+
+
 def test_clipped_velocities_are_left_out_and_their_share_is_told() -> None:
     demos = load_demos(bundled_demos("Hopper-v5")).first(2)
 
